@@ -30,3 +30,7 @@ class CheckpointError(M2L2Error, OSError):
 
 class StoreError(M2L2Error, OSError):
     """An embedding store is damaged, or holds embeddings made with other settings."""
+
+
+class AudioWarning(UserWarning):
+    """An audio file was used although something about it is not as it should be."""

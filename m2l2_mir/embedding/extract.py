@@ -1,0 +1,358 @@
+"""Audio files -> embedding store.
+
+file --decode--> chunks --queue--> batches --encoder--> embeddings --pool--> store
+
+Decoding threads put single chunks of many files into one bounded queue; encoding threads take batches from it, so a
+batch mixes chunks of different files and a long file keeps all cores busy. On the CPU every encoding thread runs
+single-threaded kernels: threads that never wait for each other use the cores better than one kernel spread over all.
+A track is handed to the store when its last chunk is back. Memory is bounded by the queue, not by file length.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from queue import Empty, Full, Queue
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import soundfile
+import torch
+
+import m2l2_mir
+from m2l2_mir.dataset.folder import AudioFile, Listing, find_audio
+from m2l2_mir.embedding.reading import SILENCE_DBFS, Chunk, Settings, Track, read_chunks
+from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.embedding.track import KnownTrack, TrackResult
+from m2l2_mir.embedding.writer import StoreWriter
+from m2l2_mir.errors import AudioWarning, InputError, M2L2Error
+from m2l2_mir.model.autoencoder import Features, Music2Latent2
+from m2l2_mir.model.checkpoint import load_model, tensors_sha256
+
+__all__ = ["Observer", "extract", "extract_files"]
+
+BATCH_SIZE = {"cpu": 8, "cuda": 32}
+QUEUED_BATCHES = 4  # for each encoding thread
+
+
+class Observer(Protocol):
+    """Told how an extraction goes on; see the command line's progress bar."""
+
+    def started(self, listing: Listing, unchanged: int, model: Music2Latent2) -> None:
+        """The work is known: `unchanged` of the listed files are in the store already."""
+
+    def finished(self, result: TrackResult) -> None:
+        """One track is done, well or not."""
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def started(self, listing: Listing, unchanged: int, model: Music2Latent2) -> None: ...
+
+    def finished(self, result: TrackResult) -> None: ...
+
+
+def extract(
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str],
+    model: str | os.PathLike[str] | Music2Latent2 = "random:m2l2-small",
+    device: str = "auto",
+    keep: Literal["track", "chunks"] = "track",
+    features: Features = "bottleneck",
+    excerpt: tuple[float, float] | None = None,
+    loudness: float | None = None,
+    jobs: int | None = None,
+    batch_size: int | None = None,
+    observer: Observer | None = None,
+) -> EmbeddingStore:
+    """Embed audio files and folders into a store, going on where an earlier run of the same command stopped.
+
+    A file that is in the store with the same size and time stamp (or, failing that, the same content) is not embedded
+    again; one that failed is tried again. A file that cannot be used becomes a row with status "failed" and a reason.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        Files, and folders to search (see :func:`~m2l2_mir.dataset.folder.find_audio`).
+    out : path
+        The store's folder.
+    model : str, path or Music2Latent2
+        See :func:`~m2l2_mir.load_model`.
+    device : str
+        "auto", "cpu", "cuda", ...; ignored for a model that is given as object.
+    keep : {"track", "chunks"}
+        Keep mean and std of each track, or the embedding of every chunk as well.
+    features : {"bottleneck", "pre-bottleneck"}
+        The summary embeddings, or the encoder's activations before the bottleneck.
+    excerpt : (start, length), optional
+        Seconds of each file to use.
+    loudness : float, optional
+        Loudness in LUFS that each file (or excerpt) is brought to before it is encoded.
+    jobs : int, optional
+        Decoding threads, and on the CPU encoding threads; None: the cores this process may use.
+    batch_size : int, optional
+        Chunks in one pass through the encoder; None: 8 on the CPU, 32 on a GPU.
+    observer : Observer, optional
+        Told about progress.
+
+    Returns
+    -------
+    EmbeddingStore
+
+    Raises
+    ------
+    InputError, StoreError, CheckpointError
+        Before anything is embedded: an argument is out of range, or the store was made with other settings.
+    """
+    listing = find_audio([paths] if isinstance(paths, str | os.PathLike) else paths)
+    network = model if isinstance(model, Music2Latent2) else load_model(os.fspath(model), device=device)
+    return extract_files(
+        listing,
+        out=out,
+        model=network,
+        settings=_checked(Settings(features=features, excerpt=excerpt, loudness=loudness)),
+        keep_chunks=_keeps_chunks(keep),
+        jobs=_positive(
+            "jobs", jobs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        ),
+        batch_size=_positive("batch_size", batch_size, BATCH_SIZE.get(network.device.type, 32)),
+        observer=observer or Silent(),
+    )
+
+
+def extract_files(
+    listing: Listing,
+    *,
+    out: str | os.PathLike[str],
+    model: Music2Latent2,
+    settings: Settings,
+    keep_chunks: bool,
+    jobs: int,
+    batch_size: int,
+    observer: Observer,
+) -> EmbeddingStore:
+    """The work of :func:`extract`, on files already listed."""
+    with StoreWriter.open(out, _provenance(model, settings), keep_chunks=keep_chunks) as writer:
+        known = writer.known()
+        todo = [file for file in listing.files if not _unchanged(file, known.get(file.track_id))]
+        observer.started(listing, len(listing.files) - len(todo), model)
+        for name, reason in listing.failures:
+            result = TrackResult(track_id=name, path=name, status="failed", reason=reason)
+            writer.add(result)
+            observer.finished(result)
+        pipeline = Pipeline(model, settings, keep_chunks=keep_chunks, jobs=jobs, batch_size=batch_size)
+        for result in pipeline.run(todo, known):
+            if (
+                result.status == "ok"
+                or result.track_id not in known
+                or known[result.track_id].status == "failed"
+            ):
+                writer.add(result)
+            observer.finished(result)
+    return EmbeddingStore.open(out)
+
+
+class Pipeline:
+    """Decoding threads, a bounded queue of chunks, encoding threads; see the module's docstring."""
+
+    def __init__(
+        self, model: Music2Latent2, settings: Settings, *, keep_chunks: bool, jobs: int, batch_size: int
+    ) -> None:
+        self.model, self.settings, self.keep_chunks, self.batch_size = (
+            model,
+            settings,
+            keep_chunks,
+            batch_size,
+        )
+        self.readers = jobs
+        self.encoders = jobs if model.device.type == "cpu" else 1
+        self.chunks: Queue[Chunk | None] = Queue(maxsize=QUEUED_BATCHES * batch_size * self.encoders)
+        self.results: Queue[TrackResult | BaseException | None] = Queue()
+        self.stop = threading.Event()
+
+    def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult]:
+        """Yield the result of each file as it is finished; nothing for a file whose content is known."""
+        waiting: Queue[AudioFile] = Queue()
+        for file in files:
+            waiting.put(file)
+        with _single_threaded_kernels(self.model), _quiet():
+            readers = [self._start(self._read, waiting, known) for _ in range(min(self.readers, len(files)))]
+            encoders = [self._start(self._encode) for _ in range(self.encoders)]
+            self._start(self._close, readers, encoders)
+            try:
+                while (result := self.results.get()) is not None:
+                    if isinstance(result, BaseException):
+                        raise result
+                    yield result
+            finally:
+                self.stop.set()
+                for thread in (*readers, *encoders):
+                    thread.join()
+
+    def _start(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
+        def guarded() -> None:
+            try:
+                work(*arguments)
+            except BaseException as error:  # carried to the caller's thread by `run`
+                self.results.put(error)
+                self.stop.set()
+
+        thread = threading.Thread(target=guarded, daemon=True)
+        thread.start()
+        return thread
+
+    def _close(self, readers: Sequence[threading.Thread], encoders: Sequence[threading.Thread]) -> None:
+        for thread in readers:
+            thread.join()
+        for _ in encoders:
+            self._put(None)
+        for thread in encoders:
+            thread.join()
+        self.results.put(None)
+
+    def _read(self, waiting: Queue[AudioFile], known: Mapping[str, KnownTrack]) -> None:
+        while not self.stop.is_set():
+            try:
+                file = waiting.get_nowait()
+            except Empty:
+                return
+            track = Track(file, self.keep_chunks)
+            result: TrackResult | None
+            try:
+                for chunk in read_chunks(track, self.model.config, self.settings, known.get(file.track_id)):
+                    self._put(chunk)
+            except (M2L2Error, OSError) as error:
+                result = track.fail(str(error))
+            except Exception as error:  # a decoder's own failure must not cost the rest of the batch
+                result = track.fail(
+                    f"{file.path.name}: unexpected {type(error).__name__}: {error}; please report this file"
+                )
+            else:
+                result = track.end_of_file() if track.samples else None
+            if result is not None:
+                self.results.put(result)
+
+    def _encode(self) -> None:
+        if self.model.device.type == "cpu":
+            torch.set_num_threads(1)  # OpenMP keeps this number for each thread
+        ended = False
+        while not ended and not self.stop.is_set():
+            batch: list[Chunk] = []
+            while len(batch) < self.batch_size and not ended:
+                chunk = self._get()
+                ended = chunk is None
+                if chunk is not None and not chunk.track.failed:
+                    batch.append(chunk)
+            if not batch:
+                continue
+            blocks = torch.from_numpy(np.stack([chunk.block for chunk in batch]))
+            embeddings = self.model.encode_blocks(blocks, features=self.settings.features).numpy()
+            for chunk, embedding in zip(batch, embeddings, strict=True):
+                result = chunk.track.receive(chunk.index, embedding)
+                if result is not None:
+                    self.results.put(result)
+
+    def _put(self, chunk: Chunk | None) -> None:
+        while not self.stop.is_set():
+            try:
+                return self.chunks.put(chunk, timeout=0.2)
+            except Full:
+                continue
+
+    def _get(self) -> Chunk | None:
+        while not self.stop.is_set():
+            try:
+                return self.chunks.get(timeout=0.2)
+            except Empty:
+                continue
+        return None
+
+
+@contextmanager
+def _single_threaded_kernels(model: Music2Latent2) -> Iterator[None]:
+    """One thread a kernel while several encoding threads run on the CPU; the caller's number afterwards."""
+    before = torch.get_num_threads()
+    if model.device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """A file that is cut off is noted in its row of the store; a warning from a thread would only break the display."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AudioWarning)
+        yield
+
+
+def _unchanged(file: AudioFile, known: KnownTrack | None) -> bool:
+    if known is None or known.status != "ok":
+        return False
+    try:
+        state = file.path.stat()
+    except OSError:
+        return False
+    path = os.path.abspath(file.path)
+    return (known.path, known.size_bytes, known.mtime_ns) == (path, state.st_size, state.st_mtime_ns)
+
+
+def _provenance(model: Music2Latent2, settings: Settings) -> dict[str, Any]:
+    """What the store's embeddings were made with; `settings` must be equal in every run on one store."""
+    config = model.config
+    slots, width = config.num_embeddings, config.latent_dim
+    if settings.features == "pre-bottleneck":
+        slots, width = config.latent_tokens, config.dim
+    return {
+        "settings": {
+            "weights": model.weights_id,
+            "weights_sha256": tensors_sha256(model.encoder.state_dict()),
+            "model": config.to_dict(),
+            "features": settings.features,
+            "excerpt": settings.excerpt,
+            "loudness": settings.loudness,
+            "framing": "full",
+            "resampler": "soxr HQ",
+            "silence_dbfs": SILENCE_DBFS,
+            "dtype": str(model.encoder.gain.dtype).removeprefix("torch."),
+        },
+        "versions": {
+            "m2l2-mir": m2l2_mir.__version__,
+            "libsndfile": soundfile.__libsndfile_version__,
+            **{package: version(package) for package in ("torch", "numpy", "soundfile", "soxr", "pyarrow")},
+        },
+        "num_embeddings": slots,
+        "dim": width,
+        "chunk_seconds": config.chunk_seconds,
+    }
+
+
+def _checked(settings: Settings) -> Settings:
+    if settings.features not in ("bottleneck", "pre-bottleneck"):
+        raise InputError(f"features must be 'bottleneck' or 'pre-bottleneck': {settings.features!r}")
+    if settings.excerpt is not None and not (settings.excerpt[0] >= 0 and settings.excerpt[1] > 0):
+        raise InputError(f"excerpt must be (start >= 0, length > 0) in seconds: {settings.excerpt}")
+    if settings.loudness is not None and not -70 < settings.loudness <= 0:
+        raise InputError(f"loudness must lie in -70 to 0 LUFS: {settings.loudness}")
+    return settings
+
+
+def _keeps_chunks(keep: str) -> bool:
+    if keep not in ("track", "chunks"):
+        raise InputError(f"keep must be 'track' or 'chunks': {keep!r}")
+    return keep == "chunks"
+
+
+def _positive(name: str, given: int | None, default: int | None) -> int:
+    value = (default or 1) if given is None else given
+    if value < 1:
+        raise InputError(f"{name} must be at least 1: {value}")
+    return value

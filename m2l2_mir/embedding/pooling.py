@@ -1,0 +1,135 @@
+"""From the chunks of a track to one summary of it, and from summaries to the arrays probes use.
+
+Conventions: ``n`` counts chunks or tracks, ``K`` summary embeddings, ``d`` their numbers. Chunks are
+weighted by the real samples they hold, so the padding of a last chunk does not count; chunks of
+weight zero (silent, or nothing but padding) are left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from m2l2_mir.errors import InputError
+
+__all__ = ["POOLINGS", "apply_pooling", "pool_time", "uses_std"]
+
+POOLINGS: dict[str, str] = {
+    "mean": "[n, K, d]: mean over time",
+    "mean+std": "[n, K, 2d]: mean and standard deviation over time, side by side in each embedding",
+    "flatten": "[n, K*d]: the mean as one vector",
+    "mean+std-flatten": "[n, K*2d]: mean+std as one vector",
+    "slot-mean": "[n, d]: the mean over time, averaged over the K embeddings",
+}
+"""Name of each pooling, and what it gives."""
+
+_BLOCK = 4096  # chunks whose deviations are held in float64 at once: a ten-hour file has about 50,000
+
+
+def pool_time(chunks: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weighted mean and population standard deviation of a track's embeddings over time.
+
+    Parameters
+    ----------
+    chunks : array_like [shape=(n, K, d)]
+        Embeddings of the chunks of one track.
+    weights : array_like [shape=(n,)]
+        Real samples in each chunk; 0 leaves a chunk out, whatever its embedding holds.
+
+    Returns
+    -------
+    mean, std : np.ndarray [shape=(K, d)], float32
+        Computed in float64.
+
+    Raises
+    ------
+    InputError
+        If the shapes do not fit, a weight is negative or not finite, or all weights are zero.
+
+    Examples
+    --------
+    >>> chunks = np.array([[[0.0]], [[4.0]], [[np.nan]]])
+    >>> mean, std = pool_time(chunks, weights=[3, 1, 0])
+    >>> mean.item(), round(std.item(), 4)
+    (1.0, 1.7321)
+    """
+    values = np.asarray(chunks)
+    weight = np.asarray(weights, dtype=np.float64)
+    if values.ndim != 3 or weight.shape != values.shape[:1]:
+        raise InputError(
+            f"chunks {values.shape} and weights {weight.shape} do not fit: [n, K, d] and [n] are needed"
+        )
+    if not np.isfinite(weight).all() or (weight < 0).any():
+        raise InputError("weights count the real samples of each chunk: they must be finite and not negative")
+    if not weight.any():
+        raise InputError(f"all {len(weight)} chunks have weight zero (silent or empty): nothing to pool")
+
+    heard = weight > 0
+    values, weight = values[heard], weight[heard] / weight.sum()
+    mean = np.einsum("n,nkd->kd", weight, values)  # float64, as the weights are
+    variance = np.zeros_like(mean)
+    for start in range(0, len(values), _BLOCK):
+        deviation = values[start : start + _BLOCK] - mean
+        variance += np.einsum("n,nkd->kd", weight[start : start + _BLOCK], deviation**2)
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
+def apply_pooling(
+    pooling: str, mean: NDArray[np.float32], std: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Arrange the summaries of many tracks as a pooling asks.
+
+    Parameters
+    ----------
+    pooling : str
+        One of :data:`POOLINGS`.
+    mean : np.ndarray [shape=(n, K, d)]
+        Mean over time of each track.
+    std : np.ndarray [shape=(n, K, d)], optional
+        Standard deviation over time; needed where :func:`uses_std` says so.
+
+    Returns
+    -------
+    np.ndarray
+        Shaped as :data:`POOLINGS` tells. "mean" and "flatten" are views of `mean`.
+
+    Raises
+    ------
+    InputError
+        If the name is unknown, the shapes do not fit, or `std` is needed and missing.
+
+    Examples
+    --------
+    >>> mean, std = np.zeros((5, 8, 64), np.float32), np.ones((5, 8, 64), np.float32)
+    >>> {name: apply_pooling(name, mean, std).shape for name in ("mean+std", "flatten", "slot-mean")}
+    {'mean+std': (5, 8, 128), 'flatten': (5, 512), 'slot-mean': (5, 64)}
+    """
+    if mean.ndim != 3:
+        raise InputError(f"mean has shape {mean.shape}: [n, K, d] is needed")
+    n, num_embeddings, dim = mean.shape  # named, because -1 is ambiguous where there are no tracks
+    if uses_std(pooling):
+        if std is None or std.shape != mean.shape:
+            found = None if std is None else std.shape
+            raise InputError(f"pooling {pooling!r} needs std shaped like mean {mean.shape}, not {found}")
+        both = np.concatenate([mean, std], axis=-1)
+        return both if pooling == "mean+std" else both.reshape(n, num_embeddings * 2 * dim)
+    if pooling == "flatten":
+        return mean.reshape(n, num_embeddings * dim)
+    return mean.mean(axis=1) if pooling == "slot-mean" else mean
+
+
+def uses_std(pooling: str) -> bool:
+    """Whether a pooling needs the standard deviation; an unknown name is an InputError.
+
+    Examples
+    --------
+    >>> uses_std("mean"), uses_std("mean+std")
+    (False, True)
+    """
+    if pooling not in POOLINGS:
+        close = difflib.get_close_matches(str(pooling), POOLINGS, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(f"unknown pooling {pooling!r}{hint}; there are: {', '.join(POOLINGS)}")
+    return pooling.startswith("mean+std")

@@ -1,0 +1,173 @@
+"""One file on its way through the extraction: read in chunks, collected again, summarised.
+
+Chunks leave in order and come back in any order, from any thread.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2l2_mir.audio import read_info, stream
+from m2l2_mir.dataset.folder import AudioFile
+from m2l2_mir.embedding.pooling import pool_time
+from m2l2_mir.embedding.track import KnownTrack, TrackResult
+from m2l2_mir.errors import AudioError
+from m2l2_mir.loudness import integrated_loudness
+from m2l2_mir.model.autoencoder import Features
+from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.spectrogram import num_chunks
+
+__all__ = ["SILENCE_DBFS", "Chunk", "Settings", "Track", "read_chunks"]
+
+SILENCE_DBFS = -70.0
+"""A chunk whose real samples have an RMS below this is silent: left out of mean and std, and counted."""
+CUT_OFF_SECONDS = 0.1  # a file that ends this much before its header says is called cut off
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What decides the embeddings of a file, beside the weights."""
+
+    features: Features = "bottleneck"
+    excerpt: tuple[float, float] | None = None  # start and length in seconds
+    loudness: float | None = None  # LUFS that each file is brought to
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One block of waveform of one track, ready to be encoded."""
+
+    track: Track
+    index: int
+    block: NDArray[np.float32]  # [channels, chunk_samples + overlap]
+
+
+class Track:
+    """Collects the embeddings of one file; `finished` turns true once, when all are there or the file has failed."""
+
+    def __init__(self, file: AudioFile, keep_chunks: bool) -> None:
+        self.file, self.keep_chunks = file, keep_chunks
+        self.facts: dict[str, Any] = {}  # fields of TrackResult known before the embeddings
+        self.samples: list[int] = []  # real samples of each chunk read so far
+        self.silent: list[bool] = []
+        self.failed = False
+        self._embeddings: dict[int, NDArray[np.float32]] = {}
+        self._read = False
+        self._lock = threading.Lock()
+
+    def end_of_file(self) -> TrackResult | None:
+        """Say that all chunks are on their way; the result if they are back already."""
+        with self._lock:
+            self._read = True
+            return self._result_if_complete()
+
+    def receive(self, index: int, embedding: NDArray[np.float32]) -> TrackResult | None:
+        """Take the embedding of one chunk; the result if it was the last one missing."""
+        with self._lock:
+            self._embeddings[index] = embedding
+            return self._result_if_complete()
+
+    def fail(self, reason: str) -> TrackResult:
+        """Give up on the file, whatever was read of it so far."""
+        self.failed = True
+        return TrackResult(**self._identity(), status="failed", reason=reason)
+
+    def _result_if_complete(self) -> TrackResult | None:
+        if not self._read or self.failed or len(self._embeddings) < len(self.samples):
+            return None
+        samples, silent = np.array(self.samples), np.array(self.silent)
+        weights = np.where(silent, 0, samples)
+        if not weights.any():
+            return self.fail(f"silent: no chunk of {self.file.path.name} reaches {SILENCE_DBFS:g} dBFS")
+        chunks = np.stack([self._embeddings[index] for index in range(len(samples))])
+        mean, std = pool_time(chunks, weights)
+        return TrackResult(
+            **self._identity(),
+            status="ok",
+            chunks=len(chunks),
+            silent_chunks=int((silent & (samples > 0)).sum()),
+            mean=mean,
+            std=std,
+            chunk_embeddings=chunks.astype(np.float16) if self.keep_chunks else None,
+            chunk_samples=samples,
+            chunk_silent=silent,
+        )
+
+    def _identity(self) -> dict[str, Any]:
+        return {"track_id": self.file.track_id, "path": os.path.abspath(self.file.path), **self.facts}
+
+
+def read_chunks(
+    track: Track, config: ModelConfig, settings: Settings, known: KnownTrack | None
+) -> Iterator[Chunk]:
+    """Read the file of `track` and cut it into chunks; yields nothing if its content is the `known` one.
+
+    Raises
+    ------
+    AudioError
+        The file cannot be used; see :func:`m2l2_mir.audio.stream`.
+    """
+    path = track.file.path
+    if not path.exists():
+        raise AudioError(f"{path.name}: the file is gone")
+    state = path.stat()
+    track.facts |= {"size_bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
+    info = read_info(path)
+    track.facts |= {"duration": info.duration, "sample_rate": info.sample_rate, "channels": info.channels}
+    with path.open("rb") as file:
+        track.facts["audio_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    if known is not None and known.status == "ok":
+        if known.audio_sha256 == track.facts["audio_sha256"]:
+            return
+        if known.path != os.path.abspath(path) and os.path.exists(known.path):
+            raise AudioError(
+                f"{path.name}: the store has another file under {track.file.track_id!r}, {known.path}; "
+                "embed their common parent folder, or use another store"
+            )
+
+    gain = np.float32(1)
+    if settings.loudness is not None:
+        native = stream(path, sample_rate=info.sample_rate, channels=info.channels, excerpt=settings.excerpt)
+        measured = integrated_loudness(native, info.sample_rate)
+        if math.isinf(measured):
+            raise AudioError(f"{path.name}: silent, so it cannot be brought to {settings.loudness:g} LUFS")
+        gain = np.float32(10 ** ((settings.loudness - measured) / 20))
+
+    silence = 10 ** (SILENCE_DBFS / 20)
+    length = config.chunk_samples + config.overlap
+    buffer = np.zeros((config.channels, config.overlap), np.float32)
+    total = 0
+
+    def chunk(block: NDArray[np.float32], real: int) -> Chunk:
+        audible = block[:, config.overlap : config.overlap + real]
+        track.samples.append(real)
+        track.silent.append(not real or float(np.sqrt(np.mean(np.square(audible)))) < silence)
+        return Chunk(track, len(track.samples) - 1, block if gain == 1 else block * gain)
+
+    for piece in stream(
+        path, sample_rate=config.sample_rate, channels=config.channels, excerpt=settings.excerpt
+    ):
+        total += piece.shape[1]
+        buffer = np.concatenate([buffer, piece], axis=1)
+        while buffer.shape[1] >= length:
+            yield chunk(buffer[:, :length], config.chunk_samples)
+            buffer = buffer[:, config.chunk_samples :]
+    while len(track.samples) < num_chunks(total, config):
+        real = max(buffer.shape[1] - config.overlap, 0)
+        yield chunk(np.pad(buffer, ((0, 0), (0, length - buffer.shape[1]))), real)
+        buffer = buffer[:, config.chunk_samples :]
+
+    seconds = total / config.sample_rate
+    if settings.excerpt is None:
+        if info.duration - seconds > CUT_OFF_SECONDS:
+            track.facts["reason"] = f"cut off: {seconds:.2f} s of {info.duration:.2f} s could be decoded"
+        track.facts["duration"] = seconds

@@ -1,0 +1,288 @@
+"""The Music2Latent2 autoencoder: waveform -> summary embeddings -> waveform.
+
+Source: *Music2Latent2: Audio Compression with Summary Embeddings and Autoregressive Decoding* (arXiv 2501.17578).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from m2l2_mir.audio import map_channels, resample
+from m2l2_mir.errors import InputError
+from m2l2_mir.model import consistency, decoding, spectrogram
+from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.networks import ConsistencyNetwork, Encoder, Upsampler, bound
+from m2l2_mir.model.spectrogram import Framing
+
+__all__ = ["Features", "Music2Latent2"]
+
+Features = Literal["bottleneck", "pre-bottleneck"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the consistency network knows of one or more chunks (leading axes [chunks] or [batch, window])."""
+
+    latents: Tensor  # (..., latent_tokens, token_dim)
+    features: tuple[Tensor, ...]  # (..., channels, bins, frames), finest first
+
+    def __getitem__(self, chunk: int) -> Condition:
+        return Condition(self.latents[chunk], tuple(feature[chunk] for feature in self.features))
+
+
+class Music2Latent2(nn.Module):
+    """Encoder, upsampler and consistency network of one :class:`ModelConfig`.
+
+    Use :func:`m2l2_mir.load_model` to get one with weights. A new one has random weights.
+
+    >>> model = Music2Latent2(ModelConfig.preset("m2l2-tiny"))
+    >>> embeddings = model.encode(np.zeros(44100, dtype=np.float32), sample_rate=44100)
+    >>> tuple(embeddings.shape)  # [chunks, K, d]
+    (2, 8, 64)
+    >>> tuple(model.decode(embeddings, num_samples=44100).shape)
+    (1, 44100)
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.weights_id = "random"  # set by whoever loads weights: where they come from
+        self.encoder = Encoder(config)
+        self.upsampler = Upsampler(config)
+        self.consistency = ConsistencyNetwork(config)
+        self.eval()
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.encoder.gain.device
+
+    @property
+    def trained(self) -> bool:
+        """Whether the weights come from training rather than from initialisation."""
+        return not self.weights_id.startswith("random")
+
+    # Encoding
+
+    @torch.inference_mode()
+    def encode(
+        self,
+        waveform: ArrayLike | Tensor,
+        sample_rate: int,
+        *,
+        features: Features = "bottleneck",
+        framing: Framing = "full",
+        batch_size: int = 16,
+    ) -> Tensor:
+        """Turn a waveform into one set of summary embeddings for each chunk.
+
+        Parameters
+        ----------
+        waveform : array [samples] or [channels, samples], float in [-1, 1]
+            Any length, any number of channels; down-mixed or duplicated to the model's channels.
+        sample_rate : int
+            Of `waveform` in Hz; resampled to ``config.sample_rate`` if it differs.
+        features : {"bottleneck", "pre-bottleneck"}
+            The embeddings, or the encoder's activations before the bottleneck.
+        framing : {"full", "official"}
+            Keep every sample, or frame as the published packages do.
+        batch_size : int
+            Chunks in one pass through the encoder; bounds memory.
+
+        Returns
+        -------
+        Tensor [chunks, K, d], or [chunks, latent_tokens, dim] before the bottleneck, float32 on the CPU.
+
+        Raises
+        ------
+        InputError
+            The waveform is empty, not float, not finite, or of more than two axes.
+        """
+        samples = torch.from_numpy(_as_waveform(waveform, sample_rate, self.config))
+        blocks = spectrogram.blocks(samples, self.config, framing)
+        found = []
+        for first, part in zip(range(0, len(blocks), batch_size), blocks.split(batch_size), strict=True):
+            spectrograms = spectrogram.analyze(part.to(self.device), self.config)
+            if framing == "official" and first + len(part) == len(blocks):
+                whole = (samples.shape[-1] - self.config.n_fft) // self.config.hop_length + 1
+                spectrograms[-1, ..., whole - (len(blocks) - 1) * self.config.chunk_frames :] = 0
+            found.append(self.encode_spectrograms(spectrograms, features=features))
+        return torch.cat(found)
+
+    @torch.inference_mode()
+    def encode_blocks(self, blocks: Tensor, *, features: Features = "bottleneck") -> Tensor:
+        """Encode blocks [n, channels, chunk_samples + overlap] at the model's rate (see `spectrogram.blocks`)."""
+        return self.encode_spectrograms(
+            spectrogram.analyze(blocks.to(self.device), self.config), features=features
+        )
+
+    def encode_spectrograms(self, spectrograms: Tensor, *, features: Features = "bottleneck") -> Tensor:
+        """Encode spectrograms [n, 2 * channels, bins, frames]; the result is float32 on the CPU."""
+        inputs = self.encoder_inputs(spectrograms)
+        if features == "pre-bottleneck":
+            return self.encoder.features(inputs).float().cpu()
+        if features != "bottleneck":
+            raise InputError(f"features must be 'bottleneck' or 'pre-bottleneck': {features!r}")
+        return self.embeddings_from_values(bound(self.encoder(inputs).float(), self.config)).cpu()
+
+    def encoder_inputs(self, spectrograms: Tensor) -> Tensor:
+        """Add the log-magnitude channels where the configuration asks for them."""
+        if not self.config.magnitude_channel:
+            return spectrograms
+        return torch.cat([spectrograms, spectrogram.log_magnitude(spectrograms, self.config)], dim=-3)
+
+    def embeddings_from_values(self, values: Tensor) -> Tensor:
+        """Bounded latent tokens [n, latent_tokens, token_dim] -> embeddings [n, K, d]."""
+        if self.config.latent_rescale is not None:
+            values = torch.atanh(values) / self.config.latent_rescale
+        return values.reshape(len(values), self.config.num_embeddings, self.config.latent_dim)
+
+    def values_from_embeddings(self, embeddings: Tensor) -> Tensor:
+        """Embeddings [n, K, d] -> bounded latent tokens [n, latent_tokens, token_dim]."""
+        if self.config.latent_rescale is not None:
+            embeddings = torch.tanh(embeddings * self.config.latent_rescale)
+        return embeddings.reshape(len(embeddings), self.config.latent_tokens, self.config.token_dim)
+
+    # Decoding
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        embeddings: ArrayLike | Tensor,
+        *,
+        num_samples: int | None = None,
+        method: decoding.Method = "two-step",
+        sigma_cond: float = 0.4,
+        position_cond: float | None = None,
+        steps: int | None = None,
+        seed: int = 0,
+        framing: Framing = "full",
+    ) -> Tensor:
+        """Turn summary embeddings back into a waveform.
+
+        Parameters
+        ----------
+        embeddings : array [chunks, K, d]
+        num_samples : int, optional
+            Length of the result, at the model's rate; None: all that the chunks cover.
+        method : {"two-step", "single-step", "parallel"}
+            See :mod:`m2l2_mir.model.decoding`.
+        sigma_cond : float
+            Noise level given to the chunks already decoded, which condition the next. 0: none.
+        position_cond : float, optional
+            The same as a position in [0, 1] on the noise schedule; overrides `sigma_cond`.
+        steps : int, optional
+            Denoising steps a chunk; None: 1, or 5 for ``"parallel"``.
+        seed : int
+            Of the noise. The same seed gives the same audio, whatever the batch or the length.
+
+        Returns
+        -------
+        Tensor [channels, samples], float32 on the CPU.
+        """
+        given = torch.as_tensor(np.asarray(embeddings)) if not isinstance(embeddings, Tensor) else embeddings
+        pieces = self.decode_stream(
+            given,
+            num_samples=num_samples,
+            method=method,
+            sigma_cond=sigma_cond,
+            position_cond=position_cond,
+            steps=steps,
+            noise=decoding.SeededNoise(self.config, seed),
+            framing=framing,
+        )
+        return torch.cat(list(pieces), dim=-1)
+
+    @torch.inference_mode()
+    def decode_stream(
+        self,
+        embeddings: Iterable[Tensor],
+        *,
+        noise: decoding.Noise,
+        num_samples: int | None = None,
+        method: decoding.Method = "two-step",
+        sigma_cond: float = 0.4,
+        position_cond: float | None = None,
+        steps: int | None = None,
+        framing: Framing = "full",
+    ) -> Iterator[Tensor]:
+        """Decode chunk by chunk from any iterable of [K, d]; yields pieces [channels, samples] on the CPU.
+
+        Memory does not grow with the length. ``"two-step"`` runs one chunk behind its input, ``"parallel"`` a few.
+        """
+        if position_cond is not None:
+            sigma_cond = consistency.sigma_at(position_cond, self.config)
+        spectrograms = decoding.decode(
+            self.denoise,
+            (self.condition(self._checked(chunk)[None])[0] for chunk in embeddings),
+            noise,
+            self.config,
+            method=method,
+            sigma_cond=sigma_cond,
+            steps=steps,
+        )
+        for piece in spectrogram.synthesize(spectrograms, self.config, num_samples, framing):
+            yield piece.float().cpu()
+
+    def condition(self, embeddings: Tensor) -> Condition:
+        """Embeddings [n, K, d] -> what the consistency network needs of these chunks."""
+        latents = self.values_from_embeddings(embeddings.to(self.device, torch.float32))
+        return Condition(latents, tuple(self.upsampler(latents)))
+
+    def denoise(self, x: Tensor, sigma: Tensor, conditions: list[list[Condition]]) -> Tensor:
+        """Consistency function f(x, sigma) for windows of chunks.
+
+        Parameters
+        ----------
+        x : [B, W, channels, bins, frames], noisy spectrograms
+        sigma : [B, W], noise levels
+        conditions : B lists of W conditions of one chunk each
+        """
+        x, sigma = x.to(self.device), sigma.to(self.device)
+        flat = [condition for row in conditions for condition in row]
+        latents = torch.stack([condition.latents for condition in flat]).unflatten(0, sigma.shape)
+        features = [
+            torch.stack(maps) for maps in zip(*(condition.features for condition in flat), strict=True)
+        ]
+        return consistency.denoise(
+            lambda scaled, level: self.consistency(scaled, level, latents, features), x, sigma, self.config
+        )
+
+    def _checked(self, chunk: Tensor) -> Tensor:
+        expected = (self.config.num_embeddings, self.config.latent_dim)
+        if tuple(chunk.shape) != expected:
+            raise InputError(
+                f"{self.config.name} decodes chunks of shape {expected}, got {tuple(chunk.shape)}"
+            )
+        if not torch.isfinite(chunk).all():
+            raise InputError("the embeddings hold NaN or infinite values")
+        return chunk
+
+
+def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelConfig) -> np.ndarray:
+    """Check a caller's waveform and bring it to [channels, samples] of the model, contiguous float32."""
+    array = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"expected a waveform [samples] or [channels, samples], got shape {array.shape}")
+    if not np.issubdtype(array.dtype, np.floating):
+        raise InputError(
+            f"expected float samples in [-1, 1], got {array.dtype}; divide integers by their full scale"
+        )
+    if array.shape[0] > array.shape[1] and array.shape[0] > 64:
+        raise InputError(f"shape {array.shape} looks like [samples, channels]; pass waveform.T")
+    array = array.astype(np.float32, copy=False)
+    if not np.isfinite(array).all():
+        raise InputError("the waveform holds NaN or infinite samples")
+    if not sample_rate > 0:
+        raise InputError(f"sample_rate must be positive: {sample_rate}")
+    array = map_channels(array, config.channels)
+    return np.ascontiguousarray(resample(array, sample_rate, config.sample_rate))

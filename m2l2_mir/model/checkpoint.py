@@ -1,0 +1,167 @@
+"""Models by name or file: checkpoints with their configuration inside.
+
+A checkpoint is one safetensors file. Its metadata hold the configuration, the SHA-256 of the tensors (checked on
+load) and, where given, licence and citation. Nothing is ever unpickled from a native checkpoint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from m2l2_mir.errors import CheckpointError, ConfigError
+from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.config import ModelConfig, preset_names
+from m2l2_mir.recipe import close_match
+
+__all__ = ["load_model", "random_model", "save_model", "tensors_sha256"]
+
+FORMAT = "m2l2-mir/1"
+DEFAULT_SEED = 0
+
+
+def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
+    """Load a model by name or file.
+
+    Parameters
+    ----------
+    name : str or Path
+        A ``.safetensors`` checkpoint, or ``"random:PRESET"`` (or ``"random:config.toml"``, and optionally a seed:
+        ``"random:m2l2-small:3"``) for untrained weights.
+    device : str
+        ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
+
+    Raises
+    ------
+    CheckpointError
+        There are no such weights, the file is damaged, or its tensors do not fit its configuration.
+
+    >>> model = load_model("random:m2l2-tiny", device="cpu")
+    >>> model.trained, model.config.num_embeddings
+    (False, 8)
+    """
+    target = _device(device)
+    text = os.fspath(name)
+    if text.startswith("random:"):
+        return _random_by_name(text).to(target)
+    path = Path(text)
+    if path.suffix == ".safetensors" or path.exists():
+        return _load_file(path).to(target)
+    if text in preset_names():
+        raise CheckpointError(
+            f"no trained weights of {text!r} are shipped yet; give a .safetensors file, or 'random:{text}' for untrained ones"
+        )
+    known = [*preset_names(), *(f"random:{preset}" for preset in preset_names())]
+    raise CheckpointError(f"no model {text!r}: neither a file nor a known name{close_match(text, known)}")
+
+
+def random_model(config: ModelConfig, seed: int = DEFAULT_SEED) -> Music2Latent2:
+    """Build a model with random weights drawn from `seed`; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Music2Latent2(config)
+    model.weights_id = f"random:{config.name}:{seed}"
+    return model
+
+
+def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> str:
+    """Write a checkpoint, atomically, and return the SHA-256 of its tensors."""
+    path = Path(path)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    sha256 = tensors_sha256(tensors)
+    header = {
+        **(metadata or {}),
+        "format": FORMAT,
+        "config": json.dumps(model.config.to_dict()),
+        "tensors_sha256": sha256,
+        "trained": "yes" if model.trained else f"no: {model.weights_id}",
+    }
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        save_file(tensors, aside, metadata=header)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+    return sha256
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the names, types, shapes and bytes of `tensors`, in order of name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _load_file(path: Path) -> Music2Latent2:
+    if not path.is_file():
+        raise CheckpointError(f"no checkpoint at {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, struct.error) as error:
+        raise CheckpointError(
+            f"{path} is not a readable safetensors checkpoint ({error}); fetch or convert it again"
+        ) from error
+    if header.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} is no m2l2-mir checkpoint: its format is {header.get('format')!r}, not {FORMAT!r}"
+        )
+    sha256 = tensors_sha256(tensors)
+    if sha256 != header.get("tensors_sha256"):
+        raise CheckpointError(
+            f"{path} is damaged: the checksum of its tensors is not the one written; fetch it again"
+        )
+    try:
+        config = ModelConfig.from_dict(json.loads(header["config"]))
+    except (KeyError, json.JSONDecodeError, ConfigError) as error:
+        raise CheckpointError(f"{path} holds no usable model configuration: {error}") from error
+    with torch.device("meta"):
+        model = Music2Latent2(config)
+    try:
+        model.load_state_dict(
+            {name: tensor.float() for name, tensor in tensors.items()}, strict=True, assign=True
+        )
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the tensors of {path} do not fit its configuration {config.name!r}: {error}"
+        ) from error
+    trained = header.get("trained", "yes")
+    model.weights_id = f"sha256:{sha256}" if trained == "yes" else trained.removeprefix("no: ")
+    return model
+
+
+def _random_by_name(name: str) -> Music2Latent2:
+    _, spec, *rest = name.split(":")
+    if len(rest) > 1 or not all(part.isdecimal() for part in rest):
+        raise CheckpointError(f"cannot read {name!r}; write random:PRESET or random:PRESET:SEED")
+    seed = int(rest[0]) if rest else DEFAULT_SEED
+    try:
+        config = ModelConfig.from_toml(spec) if spec.endswith(".toml") else ModelConfig.preset(spec)
+    except ConfigError as error:
+        raise CheckpointError(f"cannot build {name!r}: {error}") from error
+    return random_model(config, seed)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise CheckpointError(
+            f"device {name!r} cannot be used here ({str(error).splitlines()[0]}); try device='cpu'"
+        ) from error
+    return device

@@ -1,0 +1,221 @@
+"""The configuration of one model of the family, and the named presets.
+
+Music2Latent2 (arXiv 2501.17578), its ablation with ordered latents, its successor CoDiCodec (arXiv 2509.09836)
+and the small models of this package differ only in the values below. A configuration travels inside each
+checkpoint; a new one is a TOML file with these keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from m2l2_mir.errors import ConfigError
+from m2l2_mir.recipe import close_match, from_mapping, from_toml
+
+__all__ = ["ModelConfig", "preset_names"]
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Everything that decides the shape and the arithmetic of a model.
+
+    >>> config = ModelConfig.preset("m2l2-small")
+    >>> config.num_embeddings, config.latent_dim, config.chunk_samples
+    (8, 64, 32768)
+    """
+
+    name: str
+
+    # Audio and time-frequency representation
+    sample_rate: int = 44100  # Hz
+    channels: int = 1  # audio channels the model sees at once
+    n_fft: int = 2048  # samples in one STFT frame
+    hop_length: int = 1024  # samples between frames; the bins kept are n_fft / 2 (Nyquist is dropped)
+    chunk_frames: int = 32  # STFT frames in one chunk
+    amplitude_transform: Literal["component", "polar"] = "component"  # what |x|^power is applied to
+    amplitude_scale: float = 0.34
+    amplitude_power: float = 0.65
+
+    # Patchifiers: spectrogram <-> tokens. One level = channels, blocks; between levels a (frequency, time) factor
+    stem_patch: tuple[int, int] = (
+        1,
+        1,
+    )  # (1, 1): a 3x3 convolution; else a linear map of (bins, frames) patches
+    level_channels: tuple[int, ...] = (64, 128, 256, 512)
+    level_blocks: tuple[int, ...] = (3, 3, 3, 1)  # of upsampler and consistency model
+    encoder_blocks: tuple[int, ...] | None = None  # of the encoder; None: as level_blocks
+    downsample: tuple[tuple[int, int], ...] = ((2, 2), (4, 1), (2, 2))
+    magnitude_channel: bool = False  # the encoder also sees log magnitude
+
+    # Transformers
+    dim: int = 512
+    heads: int = 4
+    mlp_ratio: float = 2.0  # SwiGLU hidden width / dim
+    encoder_layers: int = 12
+    upsampler_layers: int = 12
+    consistency_layers: int = 12
+    registers: int = 8  # learned tokens in every sequence whose outputs are dropped
+    noise_dim: int = 512  # width of the noise-level embedding
+
+    # Latents
+    num_embeddings: int = 8  # K
+    latent_dim: int = 64  # d
+    latent_tokens: int = 8  # tokens that carry the K * d values
+    latents: Literal["summary", "ordered"] = "summary"  # ordered: token k is tied to the k-th time span
+    bottleneck: Literal["tanh", "fsq"] = "tanh"
+    fsq_levels: int = 11  # levels of each value of the "fsq" bottleneck (odd)
+    latent_rescale: float | None = (
+        None  # embeddings are atanh(value) / rescale; None: the bounded value itself
+    )
+    latents_in_consistency: bool = False  # the consistency transformer sees the latents too
+
+    # Consistency model
+    context_chunks: int = 2  # consecutive chunks in one window
+    causal: bool = True  # a chunk sees itself and earlier chunks only
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    sigma_data: float = 0.5
+    rho: float = 7.0
+
+    def __post_init__(self) -> None:
+        if self.n_fft % self.hop_length or self.n_fft // self.hop_length < 2:
+            raise ConfigError(
+                f"n_fft must be a multiple of hop_length, at least twice it: {self.n_fft}, {self.hop_length}"
+            )
+        for field, known in (
+            ("amplitude_transform", ("component", "polar")),
+            ("latents", ("summary", "ordered")),
+            ("bottleneck", ("tanh", "fsq")),
+        ):
+            if getattr(self, field) not in known:
+                raise ConfigError(f"{field} must be one of {known}: {getattr(self, field)!r}")
+        if not len(self.level_channels) == len(self.level_blocks) == len(self.downsample) + 1:
+            raise ConfigError("level_channels and level_blocks need one entry a level, downsample one fewer")
+        if self.encoder_blocks is not None and len(self.encoder_blocks) != len(self.level_blocks):
+            raise ConfigError(f"encoder_blocks needs one entry a level: {self.encoder_blocks}")
+        if self.level_channels[-1] != self.dim:
+            raise ConfigError(
+                f"the last level must be as wide as the transformers: {self.level_channels[-1]} != {self.dim}"
+            )
+        factors = [self.stem_patch, *self.downsample]
+        for axis, size in ((0, self.n_fft // 2), (1, self.chunk_frames)):
+            if size % math.prod(factor[axis] for factor in factors):
+                raise ConfigError(
+                    f"{size} {('bins', 'frames')[axis]} do not divide by stem_patch and downsample: {factors}"
+                )
+        if (self.num_embeddings * self.latent_dim) % self.latent_tokens:
+            raise ConfigError(
+                f"{self.num_embeddings} x {self.latent_dim} values do not divide into {self.latent_tokens} tokens"
+            )
+        if self.dim % self.heads:
+            raise ConfigError(f"dim must be a multiple of heads: {self.dim}, {self.heads}")
+        if self.bottleneck == "fsq" and self.fsq_levels % 2 == 0:
+            raise ConfigError(f"fsq_levels must be odd: {self.fsq_levels}")
+        if self.latents == "ordered":
+            tokens, spans = self.token_grid[1], self.latent_tokens
+            if tokens % spans and spans % tokens:
+                raise ConfigError(
+                    f"ordered latents need time positions and latent tokens that divide: {tokens}, {spans}"
+                )
+        if self.context_chunks < 1:
+            raise ConfigError(f"context_chunks must be at least 1: {self.context_chunks}")
+
+    # Derived sizes
+
+    @property
+    def overlap(self) -> int:
+        """Samples that neighbouring STFT frames share."""
+        return self.n_fft - self.hop_length
+
+    @property
+    def chunk_samples(self) -> int:
+        """Samples from the start of one chunk to the start of the next."""
+        return self.chunk_frames * self.hop_length
+
+    @property
+    def chunk_seconds(self) -> float:
+        """Seconds from the start of one chunk to the start of the next."""
+        return self.chunk_samples / self.sample_rate
+
+    @property
+    def bins(self) -> int:
+        """Frequency bins of the spectrogram."""
+        return self.n_fft // 2
+
+    @property
+    def spectrogram_shape(self) -> tuple[int, int, int]:
+        """Shape (real and imaginary part of each channel, bins, frames) of one chunk."""
+        return 2 * self.channels, self.bins, self.chunk_frames
+
+    @property
+    def token_grid(self) -> tuple[int, int]:
+        """Audio tokens of one chunk along (frequency, time)."""
+        factors = [self.stem_patch, *self.downsample]
+        return self.bins // math.prod(f for f, _ in factors), self.chunk_frames // math.prod(
+            t for _, t in factors
+        )
+
+    @property
+    def audio_tokens(self) -> int:
+        """Audio tokens of one chunk."""
+        return math.prod(self.token_grid)
+
+    @property
+    def token_dim(self) -> int:
+        """Values that each latent token carries."""
+        return self.num_embeddings * self.latent_dim // self.latent_tokens
+
+    @property
+    def compression(self) -> float:
+        """Waveform samples, over all channels, for each latent value."""
+        return self.channels * self.chunk_samples / (self.num_embeddings * self.latent_dim)
+
+    # Ways in and out
+
+    @classmethod
+    def preset(cls, name: str) -> ModelConfig:
+        """Return the preset called `name` (see :func:`preset_names`).
+
+        Raises
+        ------
+        ConfigError
+            There is no such preset.
+        """
+        if name not in preset_names():
+            raise ConfigError(
+                f"no preset {name!r}{close_match(name, preset_names())} Presets: {', '.join(preset_names())}"
+            )
+        return cls.from_toml(PRESETS / f"{name}.toml")
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> ModelConfig:
+        """Read a configuration from a TOML file."""
+        return from_toml(cls, path)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """Rebuild a configuration from :meth:`to_dict`."""
+        return from_mapping(cls, values, source="the model configuration")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+    def replace(self, **changes: Any) -> ModelConfig:
+        """Return a copy with `changes`."""
+        return from_mapping(type(self), {**self.to_dict(), **changes})
+
+
+def preset_names() -> list[str]:
+    """Return the names of the presets, sorted.
+
+    >>> "m2l2-small" in preset_names()
+    True
+    """
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))

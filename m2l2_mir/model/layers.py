@@ -1,0 +1,246 @@
+"""Building blocks: norms, attention and convolution blocks, with optional noise-level conditioning.
+
+Conditioning multiplies a normalised activation by 1 + W c, with W zero at first. `c` is the embedding of one
+noise level per chunk. Inside the transformers, activations are [batch, chunks, tokens, dim]; inside the
+patchifiers, [batch * chunks, channels, bins, frames].
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = [
+    "ConvBlock",
+    "Downsample",
+    "GroupNorm",
+    "LayerNorm",
+    "Linear",
+    "Transformer",
+    "Upsample",
+    "noise_embedding",
+]
+
+EPS = 1e-4  # of layer norm and of the RMS norm on queries and keys
+GROUP_EPS = 1e-5
+
+
+class Linear(nn.Linear):
+    """`nn.Linear` that runs as a 1x1 convolution on the CPU.
+
+    PyTorch sends matrix products to MKL and convolutions to oneDNN; on processors for which MKL picks slower kernels
+    than the machine has, the latter is about twice as fast. `benchmarks/linear.py` measures both.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:  # (..., in_features)
+        rows = x.numel() // self.in_features
+        if x.device.type != "cpu" or rows < 32:
+            return super().forward(x)
+        image = (
+            x.reshape(1, rows, self.in_features).transpose(1, 2).unsqueeze(2)
+        )  # channels last, without a copy
+        out = F.conv2d(image, self.weight[:, :, None, None], self.bias)
+        return out.squeeze(2).transpose(1, 2).reshape(*x.shape[:-1], self.out_features)
+
+
+class LayerNorm(nn.Module):
+    """Layer norm over the last axis with a learned gain, or with a gain given by the condition; no bias."""
+
+    def __init__(self, dim: int, cond_dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+        if cond_dim is None:
+            self.weight = nn.Parameter(torch.ones(dim))
+        else:
+            self.gain = zero_(Linear(cond_dim, dim))
+
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None
+    ) -> Tensor:  # x (B, W, n, dim), cond (B, W, cond_dim)
+        if cond is None:
+            return F.layer_norm(x, (self.dim,), self.weight, eps=EPS)
+        return F.layer_norm(x, (self.dim,), eps=EPS) * (1 + self.gain(cond)).unsqueeze(-2)
+
+
+class GroupNorm(nn.Module):
+    """Group norm with a learned gain, or with a gain given by the condition; no bias."""
+
+    def __init__(self, channels: int, cond_dim: int | None = None) -> None:
+        super().__init__()
+        self.groups = min(channels // 4, 32)
+        if cond_dim is None:
+            self.weight = nn.Parameter(torch.ones(channels))
+        else:
+            self.gain = zero_(Linear(cond_dim, channels))
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:  # x (N, C, F, T), cond (N, cond_dim)
+        if cond is None:
+            return F.group_norm(x, self.groups, self.weight, eps=GROUP_EPS)
+        return F.group_norm(x, self.groups, eps=GROUP_EPS) * (1 + self.gain(cond))[:, :, None, None]
+
+
+class ConvBlock(nn.Module):
+    """Residual block: norm, 3x3 convolution, SiLU, 3x3 convolution."""
+
+    def __init__(self, channels: int, cond_dim: int | None = None) -> None:
+        super().__init__()
+        self.norm = GroupNorm(channels, cond_dim)
+        self.conv_in = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv_out = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
+        return self.conv_out(F.silu(self.conv_in(self.norm(x, cond)), inplace=True)).add_(x)
+
+
+class Downsample(nn.Module):
+    """Mean over (frequency, time) cells, channels repeated, plus a learned strided convolution of the normed input."""
+
+    def __init__(self, channels: int, out_channels: int, factor: tuple[int, int]) -> None:
+        super().__init__()
+        self.factor, self.repeat = factor, out_channels // channels
+        self.norm = GroupNorm(channels)
+        self.conv = nn.Conv2d(channels, out_channels, factor, stride=factor, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = F.avg_pool2d(x, self.factor)
+        return self.conv(self.norm(x)).add_(mean.repeat_interleave(self.repeat, dim=1))
+
+
+class Upsample(nn.Module):
+    """Mean over channel groups, spread over (frequency, time) cells, plus a learned transposed convolution."""
+
+    def __init__(self, channels: int, out_channels: int, factor: tuple[int, int]) -> None:
+        super().__init__()
+        self.factor, self.out_channels = factor, out_channels
+        self.norm = GroupNorm(channels)
+        self.conv = nn.ConvTranspose2d(channels, out_channels, factor, stride=factor, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.unflatten(1, (self.out_channels, -1)).mean(2)
+        spread = F.interpolate(mean, scale_factor=[float(f) for f in self.factor], mode="nearest")
+        return self.conv(self.norm(x)).add_(spread)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the tokens of a window, with RMS-normed queries and keys."""
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = Linear(dim, 3 * dim, bias=False)
+        self.query_norm = nn.Parameter(torch.ones(dim // heads))
+        self.key_norm = nn.Parameter(torch.ones(dim // heads))
+        self.out = Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, causal: bool, mask: Tensor | None) -> Tensor:  # (B, W, n, dim)
+        batch, chunks, tokens, dim = x.shape
+        q, k, v = (
+            self.qkv(x).view(batch, chunks * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        )  # (B, h, W n, e)
+        q = F.rms_norm(q, q.shape[-1:], self.query_norm, EPS)
+        k = F.rms_norm(k, k.shape[-1:], self.key_norm, EPS)
+        if causal and chunks > 1:
+            # Chunk c sees chunks 0..c: one unmasked call a chunk costs less than one masked call for all.
+            out = torch.cat(
+                [
+                    F.scaled_dot_product_attention(
+                        q[:, :, c * tokens : (c + 1) * tokens],
+                        k[:, :, : (c + 1) * tokens],
+                        v[:, :, : (c + 1) * tokens],
+                    )
+                    for c in range(chunks)
+                ],
+                dim=2,
+            )
+        else:
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return self.out(out.transpose(1, 2).reshape(batch, chunks, tokens, dim))
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward network."""
+
+    def __init__(self, dim: int, hidden: int) -> None:
+        super().__init__()
+        self.up = Linear(dim, 2 * hidden, bias=False)
+        self.down = Linear(hidden, dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, value = self.up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * value)
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, cond_dim: int | None) -> None:
+        super().__init__()
+        self.attention_norm = LayerNorm(dim, cond_dim)
+        self.attention = Attention(dim, heads)
+        self.mlp_norm = LayerNorm(dim, cond_dim)
+        self.mlp = SwiGLU(dim, hidden)
+
+    def forward(self, x: Tensor, cond: Tensor | None, causal: bool, mask: Tensor | None) -> Tensor:
+        x = self.attention(self.attention_norm(x, cond), causal, mask).add_(x)
+        return self.mlp(self.mlp_norm(x, cond)).add_(x)
+
+
+class Transformer(nn.Module):
+    """Learned absolute positions, an input norm and pre-norm blocks over a window of chunks.
+
+    `causal` lets a chunk see itself and earlier chunks only; `mask` [tokens, tokens], True where a query may see a
+    key, is for windows of one chunk.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        layers: int,
+        positions: int,
+        *,
+        cond_dim: int | None = None,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        self.causal = causal
+        self.positions = nn.Parameter(torch.randn(positions, dim) * dim**-0.5)
+        self.norm_in = LayerNorm(dim, cond_dim)
+        self.blocks = nn.ModuleList([Block(dim, heads, hidden, cond_dim) for _ in range(layers)])
+        for block in self.blocks:  # the residual stream keeps its scale with depth
+            nn.init.xavier_uniform_(block.attention.qkv.weight)
+            nn.init.xavier_uniform_(block.mlp.up.weight)
+            nn.init.xavier_uniform_(block.attention.out.weight, gain=(2 * layers) ** -0.5)
+            nn.init.xavier_uniform_(block.mlp.down.weight, gain=(2 * layers) ** -0.5)
+
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:  # (B, W, n, dim)
+        chunks, tokens = x.shape[1:3]
+        x = self.norm_in(x + self.positions[: chunks * tokens].view(chunks, tokens, -1), cond)
+        for block in self.blocks:
+            x = block(x, cond, self.causal, mask)
+        return x
+
+
+def noise_embedding(sigma: Tensor, dim: int) -> Tensor:
+    """Sinusoidal embedding of log(sigma) / 4, shape [..., dim]."""
+    exponents = torch.arange(dim // 2, device=sigma.device, dtype=torch.float32) / (dim // 2 - 1)
+    angles = torch.log(sigma.float())[..., None] / 4 * 10_000.0**-exponents
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def zero_(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Linear | nn.Conv2d | nn.ConvTranspose2d:
+    """Set all parameters of `module` to zero, so that it starts as no-op in a residual or scale."""
+    for parameter in module.parameters():
+        nn.init.zeros_(parameter)
+    return module
+
+
+def residual_scale(blocks: int) -> float:
+    """Gain of the last convolution of each of `blocks` residual blocks at initialisation."""
+    return 1 / math.sqrt(2 * max(blocks, 1))

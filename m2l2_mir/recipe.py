@@ -1,0 +1,72 @@
+"""Recipes: frozen dataclasses read from TOML.
+
+A recipe file holds the keyword arguments of one frozen dataclass. An unknown key is an error that
+names the nearest known one, so that a typo never silently falls back to a default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from m2l2_mir.errors import ConfigError
+
+__all__ = ["close_match", "from_mapping", "from_toml"]
+
+T = TypeVar("T")
+
+
+def close_match(name: str, known: list[str]) -> str:
+    """Return a hint such as ``"; did you mean 'heads'?"``, or nothing when nothing is near.
+
+    >>> close_match("layer", ["layers", "dim"])
+    "; did you mean 'layers'?"
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str = "the configuration") -> T:
+    """Build the dataclass `cls` from `values`, lists becoming tuples.
+
+    Raises
+    ------
+    ConfigError
+        A key is unknown, or a value is refused by the dataclass.
+    """
+    known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"unknown key {key!r} in {source}{close_match(key, known)} Known keys: {', '.join(known)}"
+            )
+    try:
+        return cls(**{key: _frozen(value) for key, value in values.items()})
+    except TypeError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def from_toml(cls: type[T], path: str | Path) -> T:
+    """Build the dataclass `cls` from the TOML file at `path`.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing or not TOML, or :func:`from_mapping` refuses its content.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror or error}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return from_mapping(cls, values, source=str(path))
+
+
+def _frozen(value: Any) -> Any:
+    """Lists, at any depth, as tuples, so that a frozen dataclass stays hashable."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list | tuple) else value
