@@ -232,9 +232,7 @@ def save(path: str | os.PathLike[str], waveform: NDArray[np.floating], sample_ra
     check_rate(sample_rate)
     check_waveform(samples)
     if not np.isfinite(samples).all():
-        raise InputError(
-            f"{printable(path)}: the waveform to write holds NaN or infinity; find out where it came from"
-        )
+        raise InputError(f"{printable(path)}: the waveform to write holds NaN or infinity; find out where it came from")
     file_format, subtype = _format_of(path)
     if clipped := int(np.count_nonzero(np.abs(samples) > 1)):
         warnings.warn(
@@ -258,12 +256,8 @@ def save(path: str | os.PathLike[str], waveform: NDArray[np.floating], sample_ra
         aside.unlink(missing_ok=True)
 
 
-def _write(
-    descriptor: int, samples: NDArray[np.floating], sample_rate: int, file_format: str, subtype: str
-) -> None:
-    writer = soundfile.SoundFile(
-        descriptor, "w", sample_rate, len(samples), subtype, format=file_format, closefd=False
-    )
+def _write(descriptor: int, samples: NDArray[np.floating], sample_rate: int, file_format: str, subtype: str) -> None:
+    writer = soundfile.SoundFile(descriptor, "w", sample_rate, len(samples), subtype, format=file_format, closefd=False)
     with writer:
         # In pieces: the Vorbis encoder overflows its stack on a long array.
         for start in range(0, samples.shape[1], _WRITE_BLOCK):
@@ -307,9 +301,7 @@ def _decoded(
             finite = np.isfinite(block)
             if not finite.all():
                 frame += int(np.argmin(finite.all(axis=1)))
-                raise AudioError(
-                    f"{name}: holds NaN or infinity at {frame / rate:.3f} s; export the file again"
-                )
+                raise AudioError(f"{name}: holds NaN or infinity at {frame / rate:.3f} s; export the file again")
             frame += len(block)
             yield block
     if source.position == 0:

@@ -43,9 +43,7 @@ _PLAUSIBLE_RATES = range(1_000, 3_000_001)
 # libsndfile gives 2**63 - 1 for "unknown"; the pretended end of _EndlessFile leads to more than this too.
 _UNKNOWN_FRAMES = 1 << 38
 # Only containers that hold their own sound: a playlist (HLS, concat) could name other files or hosts.
-_FFMPEG_FORMATS = (
-    "mov,aac,asf,matroska,ogg,wav,w64,aiff,au,caf,flac,mp3,ape,wv,tta,mpc,mpc8,ac3,eac3,amr,avi,flv"
-)
+_FFMPEG_FORMATS = "mov,aac,asf,matroska,ogg,wav,w64,aiff,au,caf,flac,mp3,ape,wv,tta,mpc,mpc8,ac3,eac3,amr,avi,flv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,8 +253,7 @@ def _open_with_ffmpeg(path: Path, stack: ExitStack, reason: str) -> Source:
         import av
     except ImportError:
         raise AudioError(
-            f"{printable(path)}: cannot be read as audio ({reason}); "
-            f"if it is m4a, aac, wma or webm: {INSTALL_FFMPEG}"
+            f"{printable(path)}: cannot be read as audio ({reason}); if it is m4a, aac, wma or webm: {INSTALL_FFMPEG}"
         ) from None
     try:
         return _FFmpegSource(av, path, stack)

@@ -141,9 +141,7 @@ def _poles(k: float, q: float) -> list[float]:
     return [1 + k / q + k * k, 2 * (k * k - 1), 1 - k / q + k * k]
 
 
-def _step_energies(
-    blocks: Iterable[NDArray[np.floating]], sample_rate: int
-) -> tuple[NDArray[np.float64], int]:
+def _step_energies(blocks: Iterable[NDArray[np.floating]], sample_rate: int) -> tuple[NDArray[np.float64], int]:
     """Weighted sums of squares of all 100 ms steps, the last one incomplete; and the number of samples."""
     sections = k_weighting(sample_rate)
     state: NDArray[np.float64] | None = None
@@ -181,9 +179,7 @@ def _weights(block: NDArray[np.floating]) -> NDArray[np.float64]:
     if block.ndim != 2:
         raise InputError(f"a block has shape {list(block.shape)}; it must be [channels, samples]")
     if len(block) not in _WEIGHTS:
-        raise InputError(
-            f"no standard channel weights for {len(block)} channels; mix to mono or stereo first"
-        )
+        raise InputError(f"no standard channel weights for {len(block)} channels; mix to mono or stereo first")
     return np.array(_WEIGHTS[len(block)])
 
 

@@ -137,6 +137,4 @@ def check_channels(channels: int) -> None:
 
 def check_waveform(waveform: NDArray[np.floating]) -> None:
     if waveform.ndim != 2 or len(waveform) < 1 or not np.issubdtype(waveform.dtype, np.floating):
-        raise InputError(
-            f"a waveform is {waveform.dtype} {list(waveform.shape)}; it must be float [channels, samples]"
-        )
+        raise InputError(f"a waveform is {waveform.dtype} {list(waveform.shape)}; it must be float [channels, samples]")

@@ -69,17 +69,13 @@ def test_length_is_exact_and_all_ways_agree(tmp_path: Path, native: int, samples
     np.testing.assert_allclose(loaded, whole, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "samples", [1, 3, 5, 360]
-)  # the resampler itself gives 1, 2, 3 and one too few for 360
+@pytest.mark.parametrize("samples", [1, 3, 5, 360])  # the resampler itself gives 1, 2, 3 and one too few for 360
 def test_halves_round_as_python_rounds_them(samples: int) -> None:
     native = 12000 if samples == 360 else 44100
     assert audio.resample(np.ones((1, samples)), native, 22050).shape == (1, round(samples * 22050 / native))
 
 
-@pytest.mark.parametrize(
-    ("native", "target"), [(48000, 44100), (44100, 16000), (8000, 44100), (192000, 44100)]
-)
+@pytest.mark.parametrize(("native", "target"), [(48000, 44100), (44100, 16000), (8000, 44100), (192000, 44100)])
 def test_a_click_stays_where_it_was(native: int, target: int) -> None:
     click = np.zeros((1, native))
     position = native // 2 + 13
@@ -92,9 +88,7 @@ def test_a_click_stays_where_it_was(native: int, target: int) -> None:
 def test_resampling_removes_what_would_alias() -> None:
     time = np.arange(48000) / 48000
     heard, folded = (np.sin(2 * np.pi * hz * time)[None] for hz in (1000, 12000))
-    level = [
-        np.sqrt(np.mean(audio.resample(tone, 48000, 16000)[0, 500:-500] ** 2)) for tone in (heard, folded)
-    ]
+    level = [np.sqrt(np.mean(audio.resample(tone, 48000, 16000)[0, 500:-500] ** 2)) for tone in (heard, folded)]
     assert level[0] == pytest.approx(np.sqrt(0.5), rel=1e-3)
     assert level[1] < 1e-4
 
@@ -118,17 +112,13 @@ def test_mp3_of_variable_bit_rate_is_read_to_the_sample(tmp_path: Path) -> None:
     path = tmp_path / "a.mp3"
     _write_vbr(path, 120)
     whole = _decode_straight(path)
-    blocks = np.concatenate(
-        list(audio.stream(path, sample_rate=44100, channels=1, block_seconds=0.7)), axis=1
-    )
+    blocks = np.concatenate(list(audio.stream(path, sample_rate=44100, channels=1, block_seconds=0.7)), axis=1)
     np.testing.assert_array_equal(blocks, whole)
     excerpt, _ = audio.load(path, excerpt=(95.0, 10.0))
     np.testing.assert_array_equal(excerpt, whole[:, 95 * 44100 : 105 * 44100])
 
 
-def test_mp3_without_frame_count_is_read_to_its_end(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_mp3_without_frame_count_is_read_to_its_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path, tag = tmp_path / "a.mp3", b"ID3\x04\x00\x00\x00\x00\x50\x00" + bytes(0x50 << 7)
     _write_vbr(path, 12)
     data = path.read_bytes()
@@ -219,9 +209,7 @@ def _damage(folder: Path) -> dict[str, tuple[Path, str]]:
 
 
 @pytest.mark.parametrize("with_ffmpeg", [True, False])
-def test_unusable_files_say_so_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_ffmpeg: bool
-) -> None:
+def test_unusable_files_say_so_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_ffmpeg: bool) -> None:
     if with_ffmpeg:
         pytest.importorskip("av")
     else:
@@ -318,9 +306,7 @@ def test_m4a(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
-    paths = [
-        tmp_path / f"{rate}.{suffix}" for rate, suffix in itertools.product((16000, 48000), ("flac", "mp3"))
-    ]
+    paths = [tmp_path / f"{rate}.{suffix}" for rate, suffix in itertools.product((16000, 48000), ("flac", "mp3"))]
     for path in paths:
         audio.save(path, _music(3, int(path.stem)), int(path.stem))
     alone = [audio.load(path, sample_rate=44100, channels=1)[0] for path in paths]
@@ -337,9 +323,7 @@ def test_save_clips_with_a_warning(tmp_path: Path) -> None:
     np.testing.assert_allclose(audio.load(path)[0], [[0, 1, -1, 0.25]], atol=1e-6)
     with pytest.warns(UserWarning, match="beyond full scale"):
         audio.save(tmp_path / "a.ogg", 8 * _music(1, 44100), 44100)
-    assert (
-        np.abs(audio.load(tmp_path / "a.ogg")[0]).max() < 2
-    )  # an encoder of floats would not clip by itself
+    assert np.abs(audio.load(tmp_path / "a.ogg")[0]).max() < 2  # an encoder of floats would not clip by itself
 
 
 def test_save_leaves_no_half_file(tmp_path: Path) -> None:
@@ -361,7 +345,5 @@ def test_save_leaves_no_half_file(tmp_path: Path) -> None:
     [{"sample_rate": 0}, {"channels": 0}, {"excerpt": (-1, 2)}, {"excerpt": (0, 0)}, {"block_seconds": 0}],
 )
 def test_wrong_arguments_are_named_at_the_call(wrong: dict[str, object]) -> None:
-    with pytest.raises(
-        InputError, match=str(next(iter(wrong.values()))).replace("(", r"\(").replace(")", r"\)")
-    ):
+    with pytest.raises(InputError, match=str(next(iter(wrong.values()))).replace("(", r"\(").replace(")", r"\)")):
         audio.stream("any.wav", **({"sample_rate": 44100, "channels": 1} | wrong))  # type: ignore[arg-type]

@@ -33,9 +33,7 @@ def test_full_scale_sine(rate: int) -> None:
     assert integrated_loudness([both], rate) == pytest.approx(0.0, abs=0.05)
 
 
-@pytest.mark.parametrize(
-    ("channel", "expected"), [(2, -3.01), (3, -math.inf), (4, -3.01 + 10 * math.log10(1.41))]
-)
+@pytest.mark.parametrize(("channel", "expected"), [(2, -3.01), (3, -math.inf), (4, -3.01 + 10 * math.log10(1.41))])
 def test_surround_channels(channel: int, expected: float) -> None:
     waveform = np.zeros((6, 48000))
     waveform[channel] = _sine(997, 48000, 1.0)
@@ -58,16 +56,12 @@ def test_gates_leave_out_pauses() -> None:
     tone = 0.1 * _sine(997, 48000, 10)
     alone = integrated_loudness([tone[None]], 48000)
     for pause in (np.zeros(480_000), 0.01 * _sine(997, 48000, 10)):  # below the absolute, the relative gate
-        assert integrated_loudness([np.concatenate([tone, pause])[None]], 48000) == pytest.approx(
-            alone, abs=0.2
-        )
+        assert integrated_loudness([np.concatenate([tone, pause])[None]], 48000) == pytest.approx(alone, abs=0.2)
 
 
 @pytest.mark.parametrize("rate", [11025, 44100])
 def test_blocks_of_any_size_measure_the_same(rate: int) -> None:
-    waveform = np.random.default_rng(0).standard_normal((2, 3 * rate + 17)) * np.linspace(
-        0.01, 0.3, 3 * rate + 17
-    )
+    waveform = np.random.default_rng(0).standard_normal((2, 3 * rate + 17)) * np.linspace(0.01, 0.3, 3 * rate + 17)
     whole = integrated_loudness([waveform], rate)
     for size in (7, 997, rate // 10, 2 * rate):
         pieces = (waveform[:, start : start + size] for start in range(0, waveform.shape[1], size))

@@ -81,9 +81,7 @@ INSTRUMENTATIONS = {
 }
 
 
-def demo_tracks(
-    out: Path, *, sample_rate: int, quick: bool = False, progress: Progress | None = None
-) -> pd.DataFrame:
+def demo_tracks(out: Path, *, sample_rate: int, quick: bool = False, progress: Progress | None = None) -> pd.DataFrame:
     """Render the demo library as FLAC files and describe it.
 
     Files that an earlier call rendered with the same settings are used again. Each is written aside and

@@ -214,9 +214,7 @@ def render(
 
     frames, rate = soundfile.read(io.BytesIO(wave), dtype="float32", always_2d=True)
     if rate != SYNTHESIZER_RATE:  # a tick would no longer be a sample
-        raise InputError(
-            f"midirenderer gave {rate} Hz instead of {SYNTHESIZER_RATE}: pip install midirenderer"
-        )
+        raise InputError(f"midirenderer gave {rate} Hz instead of {SYNTHESIZER_RATE}: pip install midirenderer")
     if frames.size and np.abs(frames).max() >= 1 - 2**-14:
         warnings.warn("the rendered audio clips: lower the velocities", RuntimeWarning, stacklevel=2)
     if sample_rate != SYNTHESIZER_RATE:

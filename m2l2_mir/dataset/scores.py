@@ -76,9 +76,7 @@ def tune_with_chords(name: str, *, quarters_per_minute: float) -> list[Note]:
     part = _parse(name).parts[0]
     tonic, mode = key_of(name)
     melody = _melody(part)
-    notes = [
-        Note(start * seconds, length * seconds, pitch, MELODY_VELOCITY) for start, length, pitch in melody
-    ]
+    notes = [Note(start * seconds, length * seconds, pitch, MELODY_VELOCITY) for start, length, pitch in melody]
     meter = part.recurse().getElementsByClass("TimeSignature").first()
     beat = float(meter.beatDuration.quarterLength)
     for measure in part.getElementsByClass("Measure"):

@@ -102,9 +102,7 @@ class WriterLock:
             ) from error
         except OSError as error:
             os.close(file)
-            warnings.warn(
-                f"{folder} cannot be locked ({error}): see that nothing else writes to it", stacklevel=2
-            )
+            warnings.warn(f"{folder} cannot be locked ({error}): see that nothing else writes to it", stacklevel=2)
             return
         self._file = file
         # A forked worker would inherit the lock and keep it when this process is killed.

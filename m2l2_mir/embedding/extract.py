@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, Literal, Protocol
 
@@ -37,6 +38,7 @@ __all__ = ["Observer", "extract", "extract_files"]
 
 BATCH_SIZE = {"cpu": 8, "cuda": 32}
 QUEUED_BATCHES = 4  # for each encoding thread
+IDLE_SECONDS = 2.0  # after so long without a result, what is finished goes to disk
 
 
 class Observer(Protocol):
@@ -138,7 +140,7 @@ def extract_files(
     observer: Observer,
 ) -> EmbeddingStore:
     """The work of :func:`extract`, on files already listed."""
-    with StoreWriter.open(out, _provenance(model, settings), keep_chunks=keep_chunks) as writer:
+    with StoreWriter.open(Path(out), _provenance(model, settings), keep_chunks=keep_chunks) as writer:
         known = writer.known()
         todo = [file for file in listing.files if not _unchanged(file, known.get(file.track_id))]
         observer.started(listing, len(listing.files) - len(todo), model)
@@ -148,14 +150,13 @@ def extract_files(
             observer.finished(result)
         pipeline = Pipeline(model, settings, keep_chunks=keep_chunks, jobs=jobs, batch_size=batch_size)
         for result in pipeline.run(todo, known):
-            if (
-                result.status == "ok"
-                or result.track_id not in known
-                or known[result.track_id].status == "failed"
-            ):
+            if result is None:
+                writer.flush()
+                continue
+            if result.status == "ok" or result.track_id not in known or known[result.track_id].status == "failed":
                 writer.add(result)
             observer.finished(result)
-    return EmbeddingStore.open(out)
+    return EmbeddingStore.open(Path(out))
 
 
 class Pipeline:
@@ -176,8 +177,8 @@ class Pipeline:
         self.results: Queue[TrackResult | BaseException | None] = Queue()
         self.stop = threading.Event()
 
-    def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult]:
-        """Yield the result of each file as it is finished; nothing for a file whose content is known."""
+    def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult | None]:
+        """Yield the result of each file as it is finished, nothing for a file whose content is known; None when idle."""
         waiting: Queue[AudioFile] = Queue()
         for file in files:
             waiting.put(file)
@@ -186,9 +187,16 @@ class Pipeline:
             encoders = [self._start(self._encode) for _ in range(self.encoders)]
             self._start(self._close, readers, encoders)
             try:
-                while (result := self.results.get()) is not None:
+                while True:
+                    try:
+                        result = self.results.get(timeout=IDLE_SECONDS)
+                    except Empty:
+                        yield None
+                        continue
                     if isinstance(result, BaseException):
                         raise result
+                    if result is None:
+                        return
                     yield result
             finally:
                 self.stop.set()

@@ -40,8 +40,7 @@ def merge_parts(parts: Parts) -> None:
     live = parts.live()
     winners = parts.winners(live)
     counting_ids = {
-        part: pa.array(winners["track_id"][winners["part"] == number], pa.string())
-        for number, part in enumerate(live)
+        part: pa.array(winners["track_id"][winners["part"] == number], pa.string()) for number, part in enumerate(live)
     }
     for group in _neighbours(live, [parts.size_bytes(part) for part in live]):
         # A part rewritten alone keeps its name. Its chunks are replaced a moment before its tracks,

@@ -58,9 +58,7 @@ def pool_time(chunks: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.float32
     values = np.asarray(chunks)
     weight = np.asarray(weights, dtype=np.float64)
     if values.ndim != 3 or weight.shape != values.shape[:1]:
-        raise InputError(
-            f"chunks {values.shape} and weights {weight.shape} do not fit: [n, K, d] and [n] are needed"
-        )
+        raise InputError(f"chunks {values.shape} and weights {weight.shape} do not fit: [n, K, d] and [n] are needed")
     if not np.isfinite(weight).all() or (weight < 0).any():
         raise InputError("weights count the real samples of each chunk: they must be finite and not negative")
     if not weight.any():

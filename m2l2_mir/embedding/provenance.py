@@ -82,8 +82,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
-            f"{folder} is no embedding store (no {PROVENANCE_NAME}): "
-            "make one with m2l2 embed AUDIO --out STORE"
+            f"{folder} is no embedding store (no {PROVENANCE_NAME}): make one with m2l2 embed AUDIO --out STORE"
         ) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error}") from error
@@ -160,9 +159,7 @@ def _damaged(path: Path, why: str) -> str:
 
 def _differences(stored: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Every compared setting that differs, as text with both values."""
-    there, now = (
-        _flat({**one["settings"], **{key: one.get(key) for key in _SHAPE_KEYS}}) for one in (stored, asked)
-    )
+    there, now = (_flat({**one["settings"], **{key: one.get(key) for key in _SHAPE_KEYS}}) for one in (stored, asked))
     return [
         f"{key}: {_shown(there, key)} in the store, {_shown(now, key)} asked for"
         for key in sorted({*there, *now})

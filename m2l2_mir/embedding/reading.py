@@ -106,9 +106,7 @@ class Track:
         return {"track_id": self.file.track_id, "path": os.path.abspath(self.file.path), **self.facts}
 
 
-def read_chunks(
-    track: Track, config: ModelConfig, settings: Settings, known: KnownTrack | None
-) -> Iterator[Chunk]:
+def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: KnownTrack | None) -> Iterator[Chunk]:
     """Read the file of `track` and cut it into chunks; yields nothing if its content is the `known` one.
 
     Raises
@@ -153,9 +151,7 @@ def read_chunks(
         track.silent.append(not real or float(np.sqrt(np.mean(np.square(audible)))) < silence)
         return Chunk(track, len(track.samples) - 1, block if gain == 1 else block * gain)
 
-    for piece in stream(
-        path, sample_rate=config.sample_rate, channels=config.channels, excerpt=settings.excerpt
-    ):
+    for piece in stream(path, sample_rate=config.sample_rate, channels=config.channels, excerpt=settings.excerpt):
         total += piece.shape[1]
         buffer = np.concatenate([buffer, piece], axis=1)
         while buffer.shape[1] >= length:

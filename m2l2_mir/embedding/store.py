@@ -48,9 +48,7 @@ class EmbeddingStore:
     (2, False, (1, 2, 6))
     """
 
-    def __init__(
-        self, parts: Parts, provenance: dict[str, Any], live: list[Part], winners: pd.DataFrame
-    ) -> None:
+    def __init__(self, parts: Parts, provenance: dict[str, Any], live: list[Part], winners: pd.DataFrame) -> None:
         self.provenance = provenance
         """What the embeddings were made with."""
         self.path = parts.folder

@@ -51,9 +51,7 @@ class StoreWriter:
     (1, 2, 3)
     """
 
-    def __init__(
-        self, parts: Parts, lock: WriterLock, provenance: dict[str, Any], flush_seconds: float
-    ) -> None:
+    def __init__(self, parts: Parts, lock: WriterLock, provenance: dict[str, Any], flush_seconds: float) -> None:
         self.provenance = provenance
         self._parts = parts
         self._lock = lock

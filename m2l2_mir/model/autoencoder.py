@@ -5,6 +5,7 @@ Source: *Music2Latent2: Audio Compression with Summary Embeddings and Autoregres
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -69,6 +70,11 @@ class Music2Latent2(nn.Module):
         """Whether the weights come from training rather than from initialisation."""
         return not self.weights_id.startswith("random")
 
+    @property
+    def fingerprint(self) -> str:
+        """Short text, fit for a file name, that tells these weights from others."""
+        return re.sub(r"[^A-Za-z0-9-]+", "-", self.weights_id)[:40]
+
     # Encoding
 
     @torch.inference_mode()
@@ -119,9 +125,7 @@ class Music2Latent2(nn.Module):
     @torch.inference_mode()
     def encode_blocks(self, blocks: Tensor, *, features: Features = "bottleneck") -> Tensor:
         """Encode blocks [n, channels, chunk_samples + overlap] at the model's rate (see `spectrogram.blocks`)."""
-        return self.encode_spectrograms(
-            spectrogram.analyze(blocks.to(self.device), self.config), features=features
-        )
+        return self.encode_spectrograms(spectrogram.analyze(blocks.to(self.device), self.config), features=features)
 
     def encode_spectrograms(self, spectrograms: Tensor, *, features: Features = "bottleneck") -> Tensor:
         """Encode spectrograms [n, 2 * channels, bins, frames]; the result is float32 on the CPU."""
@@ -248,9 +252,7 @@ class Music2Latent2(nn.Module):
         x, sigma = x.to(self.device), sigma.to(self.device)
         flat = [condition for row in conditions for condition in row]
         latents = torch.stack([condition.latents for condition in flat]).unflatten(0, sigma.shape)
-        features = [
-            torch.stack(maps) for maps in zip(*(condition.features for condition in flat), strict=True)
-        ]
+        features = [torch.stack(maps) for maps in zip(*(condition.features for condition in flat), strict=True)]
         return consistency.denoise(
             lambda scaled, level: self.consistency(scaled, level, latents, features), x, sigma, self.config
         )
@@ -258,9 +260,7 @@ class Music2Latent2(nn.Module):
     def _checked(self, chunk: Tensor) -> Tensor:
         expected = (self.config.num_embeddings, self.config.latent_dim)
         if tuple(chunk.shape) != expected:
-            raise InputError(
-                f"{self.config.name} decodes chunks of shape {expected}, got {tuple(chunk.shape)}"
-            )
+            raise InputError(f"{self.config.name} decodes chunks of shape {expected}, got {tuple(chunk.shape)}")
         if not torch.isfinite(chunk).all():
             raise InputError("the embeddings hold NaN or infinite values")
         return chunk
@@ -274,9 +274,7 @@ def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelCo
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"expected a waveform [samples] or [channels, samples], got shape {array.shape}")
     if not np.issubdtype(array.dtype, np.floating):
-        raise InputError(
-            f"expected float samples in [-1, 1], got {array.dtype}; divide integers by their full scale"
-        )
+        raise InputError(f"expected float samples in [-1, 1], got {array.dtype}; divide integers by their full scale")
     if array.shape[0] > array.shape[1] and array.shape[0] > 64:
         raise InputError(f"shape {array.shape} looks like [samples, channels]; pass waveform.T")
     array = array.astype(np.float32, copy=False)

@@ -58,7 +58,7 @@ def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
         return _load_file(path).to(target)
     if text in preset_names():
         raise CheckpointError(
-            f"no trained weights of {text!r} are shipped yet; give a .safetensors file, or 'random:{text}' for untrained ones"
+            f"no trained weights of {text!r} are shipped yet; give a .safetensors file, or 'random:{text}' (untrained)"
         )
     known = [*preset_names(), *(f"random:{preset}" for preset in preset_names())]
     raise CheckpointError(f"no model {text!r}: neither a file nor a known name{close_match(text, known)}")
@@ -99,7 +99,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -120,9 +120,7 @@ def _load_file(path: Path) -> Music2Latent2:
         )
     sha256 = tensors_sha256(tensors)
     if sha256 != header.get("tensors_sha256"):
-        raise CheckpointError(
-            f"{path} is damaged: the checksum of its tensors is not the one written; fetch it again"
-        )
+        raise CheckpointError(f"{path} is damaged: the checksum of its tensors is not the one written; fetch it again")
     try:
         config = ModelConfig.from_dict(json.loads(header["config"]))
     except (KeyError, json.JSONDecodeError, ConfigError) as error:
@@ -130,13 +128,9 @@ def _load_file(path: Path) -> Music2Latent2:
     with torch.device("meta"):
         model = Music2Latent2(config)
     try:
-        model.load_state_dict(
-            {name: tensor.float() for name, tensor in tensors.items()}, strict=True, assign=True
-        )
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(
-            f"the tensors of {path} do not fit its configuration {config.name!r}: {error}"
-        ) from error
+        raise CheckpointError(f"the tensors of {path} do not fit its configuration {config.name!r}: {error}") from error
     trained = header.get("trained", "yes")
     model.weights_id = f"sha256:{sha256}" if trained == "yes" else trained.removeprefix("no: ")
     return model

@@ -70,9 +70,7 @@ class ModelConfig:
     latents: Literal["summary", "ordered"] = "summary"  # ordered: token k is tied to the k-th time span
     bottleneck: Literal["tanh", "fsq"] = "tanh"
     fsq_levels: int = 11  # levels of each value of the "fsq" bottleneck (odd)
-    latent_rescale: float | None = (
-        None  # embeddings are atanh(value) / rescale; None: the bounded value itself
-    )
+    latent_rescale: float | None = None  # embeddings are atanh(value) / rescale; None: the bounded value itself
     latents_in_consistency: bool = False  # the consistency transformer sees the latents too
 
     # Consistency model
@@ -157,9 +155,7 @@ class ModelConfig:
     def token_grid(self) -> tuple[int, int]:
         """Audio tokens of one chunk along (frequency, time)."""
         factors = [self.stem_patch, *self.downsample]
-        return self.bins // math.prod(f for f, _ in factors), self.chunk_frames // math.prod(
-            t for _, t in factors
-        )
+        return self.bins // math.prod(f for f, _ in factors), self.chunk_frames // math.prod(t for _, t in factors)
 
     @property
     def audio_tokens(self) -> int:

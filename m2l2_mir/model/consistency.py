@@ -59,9 +59,7 @@ def input_scale(sigma: Tensor, config: ModelConfig) -> Tensor:
     return 1 / (sigma**2 + config.sigma_data**2) ** 0.5
 
 
-def denoise(
-    network: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, config: ModelConfig
-) -> Tensor:
+def denoise(network: Callable[[Tensor, Tensor], Tensor], x: Tensor, sigma: Tensor, config: ModelConfig) -> Tensor:
     """f(x, sigma) = c_skip x + c_out F(c_in x, sigma): a clean estimate in one step; f(x, sigma_min) = x."""
     level = _like(sigma, x)
     estimate = network(input_scale(level, config) * x, sigma)

@@ -3,13 +3,13 @@
 All take a stream of per-chunk conditions and yield one spectrogram [channels, bins, frames] a chunk, holding only a
 few chunks in memory. A window is `context_chunks` consecutive chunks (2 in the paper).
 
-* ``"two-step"`` (the paper): the window is [previous chunk + sigma_cond * noise, sigma_max * noise]. The left half that
-  comes back *replaces* the previous chunk as final output, the right half is the draft that is re-noised as the next
-  context: each chunk is generated once and refined once, for one network evaluation a chunk. sigma_cond = 0 leaves
-  the draft as it is.
+* ``"two-step"`` (the paper): the window is [previous chunk + sigma_cond * noise, sigma_max * noise]. The left half of
+  what comes back *replaces* the previous chunk as final output, the right half is the draft that is re-noised as the
+  next context: each chunk is generated once and refined once, for one network evaluation a chunk. sigma_cond = 0
+  leaves the draft as it is.
 * ``"single-step"``: the same context, but the right half is final at once.
-* ``"parallel"`` (CoDiCodec, arXiv 2509.09836): all chunks start from noise and are denoised in `steps` steps, in windows
-  that shift by half a window from step to step, so that information travels across boundaries.
+* ``"parallel"`` (CoDiCodec, arXiv 2509.09836): all chunks start from noise and are denoised in `steps` steps, in
+  windows that shift by half a window from step to step, so that information travels across boundaries.
 """
 
 from __future__ import annotations
@@ -101,9 +101,7 @@ def _autoregressive(
     index = -1
 
     def noisy_context() -> list[Tensor]:
-        return [
-            renoise(x, noise(chunk, steps + index - chunk).to(x), level, config) for chunk, x, _ in context
-        ]
+        return [renoise(x, noise(chunk, steps + index - chunk).to(x), level, config) for chunk, x, _ in context]
 
     for index, condition in enumerate(conditions):
         left = noisy_context()
@@ -168,9 +166,7 @@ def _parallel(
                 for row, window in zip(out, group, strict=True):
                     for clean, chunk in zip(row, window, strict=True):
                         last = step + 1 == steps
-                        new = (
-                            clean if last else renoise(clean, noise(chunk, step + 1).to(clean), after, config)
-                        )
+                        new = clean if last else renoise(clean, noise(chunk, step + 1).to(clean), after, config)
                         state[chunk] = (new, state[chunk][1])
         for chunk in sorted(chunk for chunk in state if chunk < done[steps]):
             yield state.pop(chunk)[0]

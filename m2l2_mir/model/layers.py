@@ -39,9 +39,7 @@ class Linear(nn.Linear):
         rows = x.numel() // self.in_features
         if x.device.type != "cpu" or rows < 32:
             return super().forward(x)
-        image = (
-            x.reshape(1, rows, self.in_features).transpose(1, 2).unsqueeze(2)
-        )  # channels last, without a copy
+        image = x.reshape(1, rows, self.in_features).transpose(1, 2).unsqueeze(2)  # channels last, without a copy
         out = F.conv2d(image, self.weight[:, :, None, None], self.bias)
         return out.squeeze(2).transpose(1, 2).reshape(*x.shape[:-1], self.out_features)
 
@@ -57,9 +55,7 @@ class LayerNorm(nn.Module):
         else:
             self.gain = zero_(Linear(cond_dim, dim))
 
-    def forward(
-        self, x: Tensor, cond: Tensor | None = None
-    ) -> Tensor:  # x (B, W, n, dim), cond (B, W, cond_dim)
+    def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:  # x (B, W, n, dim), cond (B, W, cond_dim)
         if cond is None:
             return F.layer_norm(x, (self.dim,), self.weight, eps=EPS)
         return F.layer_norm(x, (self.dim,), eps=EPS) * (1 + self.gain(cond)).unsqueeze(-2)
@@ -137,9 +133,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, causal: bool, mask: Tensor | None) -> Tensor:  # (B, W, n, dim)
         batch, chunks, tokens, dim = x.shape
-        q, k, v = (
-            self.qkv(x).view(batch, chunks * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        )  # (B, h, W n, e)
+        q, k, v = self.qkv(x).view(batch, chunks * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, h, W n, e)
         q = F.rms_norm(q, q.shape[-1:], self.query_norm, EPS)
         k = F.rms_norm(k, k.shape[-1:], self.key_norm, EPS)
         if causal and chunks > 1:
@@ -210,16 +204,15 @@ class Transformer(nn.Module):
         self.causal = causal
         self.positions = nn.Parameter(torch.randn(positions, dim) * dim**-0.5)
         self.norm_in = LayerNorm(dim, cond_dim)
-        self.blocks = nn.ModuleList([Block(dim, heads, hidden, cond_dim) for _ in range(layers)])
-        for block in self.blocks:  # the residual stream keeps its scale with depth
+        blocks = [Block(dim, heads, hidden, cond_dim) for _ in range(layers)]
+        for block in blocks:
             nn.init.xavier_uniform_(block.attention.qkv.weight)
             nn.init.xavier_uniform_(block.mlp.up.weight)
-            nn.init.xavier_uniform_(block.attention.out.weight, gain=(2 * layers) ** -0.5)
-            nn.init.xavier_uniform_(block.mlp.down.weight, gain=(2 * layers) ** -0.5)
+            nn.init.xavier_uniform_(block.attention.out.weight, gain=residual_scale(layers))
+            nn.init.xavier_uniform_(block.mlp.down.weight, gain=residual_scale(layers))
+        self.blocks = nn.ModuleList(blocks)
 
-    def forward(
-        self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:  # (B, W, n, dim)
+    def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:  # (B, W, n, dim)
         chunks, tokens = x.shape[1:3]
         x = self.norm_in(x + self.positions[: chunks * tokens].view(chunks, tokens, -1), cond)
         for block in self.blocks:
@@ -242,5 +235,5 @@ def zero_(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Linear | nn.
 
 
 def residual_scale(blocks: int) -> float:
-    """Gain of the last convolution of each of `blocks` residual blocks at initialisation."""
+    """Gain, at initialisation, of what each of `blocks` residual blocks adds: the sum keeps its scale with depth."""
     return 1 / math.sqrt(2 * max(blocks, 1))

@@ -40,9 +40,7 @@ class Encoder(nn.Module):
         )
         self.norm_out = LayerNorm(config.dim)
         self.to_bottleneck = Linear(config.dim, config.token_dim)
-        nn.init.normal_(
-            self.to_bottleneck.weight, std=0.5 * config.dim**-0.5
-        )  # tanh starts in its linear part
+        nn.init.normal_(self.to_bottleneck.weight, std=0.5 * config.dim**-0.5)  # tanh starts in its linear part
         nn.init.zeros_(self.to_bottleneck.bias)
 
     def features(self, inputs: Tensor) -> Tensor:

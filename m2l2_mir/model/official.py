@@ -41,18 +41,12 @@ def convert_codicodec(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     names, constants = codicodec_names(config), _constants(config)
     expected = names.keys() | constants.keys() | UNUSED
     if unknown := sorted(published.keys() - expected):
-        raise CheckpointError(
-            f"not the published CoDiCodec network: unknown tensors {', '.join(unknown[:3])} ..."
-        )
+        raise CheckpointError(f"not the published CoDiCodec network: unknown tensors {', '.join(unknown[:3])} ...")
     if missing := sorted(expected - published.keys()):
         raise CheckpointError(f"not the whole CoDiCodec network: no tensors {', '.join(missing[:3])} ...")
     for name, constant in constants.items():
-        if published[name].shape != constant.shape or not torch.allclose(
-            published[name].to(constant), constant
-        ):
-            raise CheckpointError(
-                f"the constant {name!r} differs from CoDiCodec's: another version of the network"
-            )
+        if published[name].shape != constant.shape or not torch.allclose(published[name].to(constant), constant):
+            raise CheckpointError(f"the constant {name!r} differs from CoDiCodec's: another version of the network")
     # Learned tokens and gains carry leading axes of size one in the published network.
     learned = {name for name in names if not name.endswith((*BOTH, ".g"))}
     return {
@@ -84,9 +78,7 @@ def codicodec_names(config: ModelConfig) -> dict[str, str]:
         *_transformer("decoder", "consistency.transformer", config.consistency_layers, conditioned=True),
         *_frontend("frontend_encoder_down", "encoder.patchifier", config.level_blocks, "down"),
         *_frontend("frontend_pre_decoder_up", "upsampler.depatchifier", config.level_blocks[::-1], "up"),
-        *_frontend(
-            "frontend_decoder_down", "consistency.patchifier", config.level_blocks, "down", conditioned=True
-        ),
+        *_frontend("frontend_decoder_down", "consistency.patchifier", config.level_blocks, "down", conditioned=True),
         *_frontend(
             "frontend_decoder_up",
             "consistency.depatchifier",
@@ -128,9 +120,7 @@ def _transformer(theirs: str, ours: str, layers: int, *, conditioned: bool = Fal
         yield f"{there}.mlp.ff.to_out.weight", f"{here}.mlp.down.weight"
 
 
-def _frontend(
-    theirs: str, ours: str, blocks: tuple[int, ...], way: str, *, conditioned: bool = False
-) -> Pairs:
+def _frontend(theirs: str, ours: str, blocks: tuple[int, ...], way: str, *, conditioned: bool = False) -> Pairs:
     """Blocks and resamplings, numbered in one list there, apart here."""
     position = 0
     for level, count in enumerate(blocks):
@@ -164,7 +154,5 @@ def _constants(config: ModelConfig) -> dict[str, Tensor]:
             # Down: the mean of each cell. Up: the mean over the channels that merge, spread evenly.
             value = 1 / (factor[0] * factor[1]) if way == "down" else narrow / wide
             for frontend in frontends:
-                constants[f"{frontend}.{way}_layers.{position}.{way}.weight"] = torch.full(
-                    (wide, 1, *factor), value
-                )
+                constants[f"{frontend}.{way}_layers.{position}.{way}.weight"] = torch.full((wide, 1, *factor), value)
     return constants

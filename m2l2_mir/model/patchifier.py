@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -33,21 +35,18 @@ class Patchifier(nn.Module):
             self.stem = nn.Conv2d(in_channels, widths[0], config.stem_patch, stride=config.stem_patch)
         self.levels = _levels(widths, level_blocks, cond_dim)
         self.down = nn.ModuleList(
-            [
-                Downsample(*pair, factor)
-                for *pair, factor in zip(widths, widths[1:], config.downsample, strict=False)
-            ]
+            [Downsample(*pair, factor) for pair, factor in zip(pairwise(widths), config.downsample, strict=True)]
         )
         _initialise(self)
 
     def forward(
         self, x: Tensor, gain: Tensor, cond: Tensor | None = None, features: Sequence[Tensor] | None = None
     ) -> tuple[Tensor, list[Tensor]]:
-        """Return tokens and the feature maps, finest first; `gain` [N or 1, 1, stem bins, 1] scales the stem's output."""
+        """Return tokens and the feature maps, finest first; `gain` [(N, 1,) stem bins, 1] scales the stem's output."""
         x = self.stem(x.contiguous(memory_format=torch.channels_last)) * gain
         found: list[Tensor] = []
         for index, level in enumerate(self.levels):
-            for block in level:
+            for block in cast(nn.ModuleList, level):
                 x = block(x if features is None else _join(x, features[len(found)]), cond)
                 found.append(x)
             if index < len(self.down):
@@ -70,10 +69,7 @@ class Depatchifier(nn.Module):
         self.grid = config.token_grid
         self.levels = _levels(widths, level_blocks[::-1], cond_dim)
         self.up = nn.ModuleList(
-            [
-                Upsample(*pair, factor)
-                for *pair, factor in zip(widths, widths[1:], config.downsample[::-1], strict=False)
-            ]
+            [Upsample(*pair, factor) for pair, factor in zip(pairwise(widths), config.downsample[::-1], strict=True)]
         )
         self.head: nn.Conv2d | nn.ConvTranspose2d | None = None
         _initialise(self)
@@ -82,9 +78,7 @@ class Depatchifier(nn.Module):
             if config.stem_patch == (1, 1):
                 head: nn.Conv2d | nn.ConvTranspose2d = nn.Conv2d(widths[-1], out_channels, 3, padding=1)
             else:
-                head = nn.ConvTranspose2d(
-                    widths[-1], out_channels, config.stem_patch, stride=config.stem_patch
-                )
+                head = nn.ConvTranspose2d(widths[-1], out_channels, config.stem_patch, stride=config.stem_patch)
             zero_(head)
             self.head = head
 
@@ -95,7 +89,7 @@ class Depatchifier(nn.Module):
         x = tokens.transpose(1, 2).unflatten(2, self.grid)  # channels last, as the tokens lie in memory
         found: list[Tensor] = []
         for index, level in enumerate(self.levels):
-            for block in level:
+            for block in cast(nn.ModuleList, level):
                 x = block(x if features is None else _join(x, features[-1 - len(found)]), cond)
                 found.append(x)
             if index < len(self.up):

@@ -49,9 +49,7 @@ def num_chunks(num_samples: int, config: ModelConfig, framing: Framing = "full")
     if framing == "official":
         frames = (num_samples - config.n_fft) // config.hop_length + 1
         if frames < 1:
-            raise InputError(
-                f"official framing needs {config.n_fft} samples, got {num_samples}; use framing='full'"
-            )
+            raise InputError(f"official framing needs {config.n_fft} samples, got {num_samples}; use framing='full'")
         return -(-frames // config.chunk_frames)
     if num_samples < 1:
         raise InputError("the waveform holds no sample")
@@ -102,14 +100,10 @@ def synthesize(
     skip = 0 if framing == "official" else config.overlap
     left = num_samples
     for spectrogram in spectrograms:
-        spectrum = torch.nn.functional.pad(
-            to_complex(spectrogram, config), (0, 0, 0, 1)
-        )  # Nyquist back, as zero
+        spectrum = torch.nn.functional.pad(to_complex(spectrogram, config), (0, 0, 0, 1))  # Nyquist back, as zero
         frames = torch.fft.irfft(spectrum, n=config.n_fft, dim=-2) * window.to(spectrogram.device)[:, None]
         length = config.chunk_samples + config.overlap
-        signal = torch.nn.functional.fold(
-            frames, (1, length), (1, config.n_fft), stride=(1, config.hop_length)
-        )
+        signal = torch.nn.functional.fold(frames, (1, length), (1, config.n_fft), stride=(1, config.hop_length))
         signal = signal[:, 0, 0]  # (c, chunk_samples + overlap)
         if carry is not None:
             signal[:, : config.overlap] += carry
@@ -131,7 +125,7 @@ def to_complex(spectrogram: Tensor, config: ModelConfig) -> Tensor:
 
 
 def log_magnitude(spectrogram: Tensor, config: ModelConfig) -> Tensor:
-    """Log magnitude of each channel, about 0 to 2: [..., 2 * channels, bins, frames] -> [..., channels, bins, frames]."""
+    """Log magnitude, about 0 to 2: [..., 2 * channels, bins, frames] -> [..., channels, bins, frames]."""
     real, imaginary = spectrogram[..., 0::2, :, :], spectrogram[..., 1::2, :, :]
     if config.amplitude_transform == "polar":
         magnitude = (torch.hypot(real, imaginary) / config.amplitude_scale) ** (1 / config.amplitude_power)

@@ -114,9 +114,7 @@ def _tracks_section(library: Library) -> str:
     return page.section("The tracks", f'<div class="scale">{scale}</div>', grid, intro=intro)
 
 
-def _first_track_section(
-    library: Library, chunk_vectors: np.ndarray | None, chunk_seconds: float | None
-) -> str:
+def _first_track_section(library: Library, chunk_vectors: np.ndarray | None, chunk_seconds: float | None) -> str:
     first = library.vectors[0]
     difference = first - library.vectors.mean(axis=0)
     panels = []
@@ -185,9 +183,7 @@ def _neighbours_section(library: Library) -> str:
 
 def _reading_section(library: Library, trained: bool) -> str:
     n = len(library.tracks)
-    representations = {
-        "summary embeddings" if trained else "summary embeddings, untrained": library.neighbours
-    }
+    representations = {"summary embeddings" if trained else "summary embeddings, untrained": library.neighbours}
     if library.spectra is not None:
         spectral = nearest(centred_cosine(library.spectra), count=NEIGHBOURS)
         representations["average spectrum, no model"] = spectral
@@ -253,8 +249,7 @@ def _neighbour(library: Library, row: int, other: int) -> str:
     shared = [
         label
         for column, label in _LABELS.items()
-        if column in library.tracks
-        and str(library.tracks.at[row, column]) == str(library.tracks.at[other, column])
+        if column in library.tracks and str(library.tracks.at[row, column]) == str(library.tracks.at[other, column])
     ]
     text = f"same {' and '.join(shared)}" if shared else ""
     mark = f", <b>{text}</b>" if text else ""

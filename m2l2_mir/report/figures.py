@@ -65,9 +65,7 @@ def heat_map(matrix: np.ndarray, *, limit: float, bare: bool = False, width: flo
     return figure
 
 
-def small_multiples(
-    matrices: np.ndarray, *, limit: float | None = None, width: float = 384.0
-) -> list[Figure]:
+def small_multiples(matrices: np.ndarray, *, limit: float | None = None, width: float = 384.0) -> list[Figure]:
     """Draw many K x d matrices on one colour scale, one bare figure each, for a page to lay out in a grid.
 
     Parameters
@@ -142,9 +140,7 @@ def plane_map(
     axes.set_ylabel(f"second component, {shares[1]:.0%}", color=MUTED, fontsize=_TEXT)
     step = 2 * reach / width  # data units a pixel
     for label, place in zip(labels, _label_places(points / step) * step, strict=True):
-        axes.text(
-            float(place[0]), float(place[1]), label, color=INK, fontsize=_TEXT, ha="center", va="center"
-        )
+        axes.text(float(place[0]), float(place[1]), label, color=INK, fontsize=_TEXT, ha="center", va="center")
     return figure
 
 

@@ -63,9 +63,7 @@ def load_library(tracks: pd.DataFrame, vectors: np.ndarray) -> Library:
     if missing:
         raise InputError(f"the track table lacks {', '.join(sorted(missing))}")
     if vectors.ndim != 3 or len(vectors) != len(tracks) or not len(tracks):
-        raise InputError(
-            f"vectors of shape {vectors.shape} for {len(tracks)} tracks: expected (tracks, K, d)"
-        )
+        raise InputError(f"vectors of shape {vectors.shape} for {len(tracks)} tracks: expected (tracks, K, d)")
     if not np.isfinite(vectors).all():
         raise InputError("vectors hold NaN or infinity: embed the tracks again")
     seconds = min(CLIP_SECONDS, _AUDIO_BUDGET / _AUDIO_BYTES_A_SECOND / len(tracks))

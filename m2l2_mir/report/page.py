@@ -111,9 +111,7 @@ def audio_uri(waveform: np.ndarray, sample_rate: int, *, seconds: float) -> str:
     clip = np.nan_to_num(waveform[: max(1, round(seconds * sample_rate))])
     if sample_rate != CLIP_RATE:
         clip = soxr.resample(clip, sample_rate, CLIP_RATE)
-    container, media_type = (
-        ("MP3", "audio/mpeg") if "MP3" in soundfile.available_formats() else ("OGG", "audio/ogg")
-    )
+    container, media_type = ("MP3", "audio/mpeg") if "MP3" in soundfile.available_formats() else ("OGG", "audio/ogg")
     buffer = io.BytesIO()
     # 0.6 is about 64 kbit/s for MP3 and quality 4 for Vorbis
     soundfile.write(buffer, np.clip(clip, -1, 1), CLIP_RATE, format=container, compression_level=0.6)
@@ -178,9 +176,7 @@ def page(title: str, *sections: str, lede: str, badge: str = "", badge_note: str
     script = _asset("page.js")
     mark = ""
     if badge:
-        mark = (
-            f'<p class="badge-line"><strong class="badge">{escape(badge)}</strong> {escape(badge_note)}</p>'
-        )
+        mark = f'<p class="badge-line"><strong class="badge">{escape(badge)}</strong> {escape(badge_note)}</p>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

@@ -37,9 +37,7 @@ def test_in_tune(soundfont: Path, program: int, pitch: int) -> None:
     sample_rate = 44_100
     waveform = render([Note(0.1, 2.0, pitch, 100, program)], soundfont, sample_rate=sample_rate)
     expected = 440 * 2 ** ((pitch - 69) / 12)
-    found = strongest_frequency(
-        waveform.mean(axis=0)[sample_rate // 4 : 2 * sample_rate], sample_rate, expected
-    )
+    found = strongest_frequency(waveform.mean(axis=0)[sample_rate // 4 : 2 * sample_rate], sample_rate, expected)
     assert abs(1200 * np.log2(found / expected)) < 10
 
 
@@ -75,9 +73,7 @@ def test_two_parts_on_one_pitch_do_not_cut_each_other(soundfont: Path) -> None:
 
 def test_repeated_note_sounds_again(soundfont: Path) -> None:
     # The second note starts where the first one ends: its note-on must come after that note-off.
-    waveform = render(
-        [Note(0.0, 1.0, 60, 90, ORGAN), Note(1.0, 1.0, 60, 90, ORGAN)], soundfont, sample_rate=48_000
-    )
+    waveform = render([Note(0.0, 1.0, 60, 90, ORGAN), Note(1.0, 1.0, 60, 90, ORGAN)], soundfont, sample_rate=48_000)
     assert np.abs(waveform[:, 70_000:90_000]).max() > 0.01
 
 

@@ -1,6 +1,7 @@
 """What a store gives back, what it refuses, and what others can read of it."""
 
 import copy
+import errno
 import json
 import os
 
@@ -11,6 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from m2l2_mir.embedding import merging
+from m2l2_mir.embedding import writer as writer_module
+from m2l2_mir.embedding.parts import Part, Parts
 from m2l2_mir.embedding.store import EmbeddingStore, KnownTrack, StoreWriter, TrackResult
 from m2l2_mir.errors import InputError, StoreError
 
@@ -315,6 +318,38 @@ def test_damaged_part_costs_its_own_tracks_only(tmp_path, monkeypatch, kind, how
         assert set(writer.known()) == {"a"}
         writer.add(result("b"))
     assert_holds(EmbeddingStore.open(tmp_path), result("a"), result("b"))
+
+
+@pytest.mark.parametrize(("limit", "value"), [("_FLUSH_TRACKS", 2), ("_FLUSH_BYTES", 2 * 4 * K * D * 2)])
+def test_waiting_tracks_are_limited_and_copied(tmp_path, monkeypatch, limit, value):
+    monkeypatch.setattr(writer_module, limit, value)
+    with StoreWriter.open(tmp_path, PROVENANCE, keep_chunks=True, flush_seconds=99) as writer:
+        reused = result("a")
+        writer.add(reused)
+        assert len(EmbeddingStore.open(tmp_path)) == 0
+        reused.mean[:] = reused.chunk_embeddings[:] = 7
+        writer.add(result("b"))
+        assert_holds(EmbeddingStore.open(tmp_path), result("a"), result("b"))
+
+
+def test_parts_merged_while_opening_are_listed_again(tmp_path, monkeypatch):
+    write(tmp_path, result("a"), result("b"), flush_seconds=0)
+    listings = iter([[Part(0, 0), Part(1, 1)], [Part(0, 1)]])
+    monkeypatch.setattr(Parts, "live", lambda parts: next(listings))
+    assert_holds(EmbeddingStore.open(tmp_path), result("a"), result("b"))
+
+
+def test_an_unreadable_part_is_not_called_damaged(tmp_path, monkeypatch):
+    """Nobody should be told to delete a sound file because too many others are open."""
+
+    def refused(*args, **options):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    write(tmp_path, result("a"))
+    monkeypatch.setattr(pq, "read_table", refused)
+    with pytest.raises(StoreError, match=r"cannot be read.*Too many open files") as caught:
+        EmbeddingStore.open(tmp_path)
+    assert "delete" not in str(caught.value)
 
 
 @pytest.mark.parametrize("large_bytes", [0, 1 << 30], ids=["a row is gone", "a part is gone"])

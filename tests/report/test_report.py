@@ -90,9 +90,7 @@ def write(library: tuple[pd.DataFrame, np.ndarray], out: Path, *, trained: bool 
     return path.read_text(encoding="utf-8")
 
 
-def test_page_is_well_formed_escaped_and_complete(
-    library: tuple[pd.DataFrame, np.ndarray], tmp_path: Path
-) -> None:
+def test_page_is_well_formed_escaped_and_complete(library: tuple[pd.DataFrame, np.ndarray], tmp_path: Path) -> None:
     text = write(library, tmp_path / "report")
     reader = _Reader(text)
     assert reader.open == []
@@ -106,9 +104,7 @@ def test_page_is_well_formed_escaped_and_complete(
     ids = [attributes["id"] for _, attributes in reader.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert sum(tag == "audio" for tag, _ in reader.tags) == 6
-    figures_drawn = [
-        attributes for tag, attributes in reader.tags if tag == "svg" and "aria-hidden" not in attributes
-    ]
+    figures_drawn = [attributes for tag, attributes in reader.tags if tag == "svg" and "aria-hidden" not in attributes]
     assert len(figures_drawn) == 6 + 1 + 2 + 1 + 2
     assert all(attributes["aria-label"] for attributes in figures_drawn)
 

@@ -1,0 +1,208 @@
+"""The command line ``m2l2``: arguments in, words out; no logic of its own.
+
+Everything heavy is imported inside the commands, so that ``--help`` is instant. Exit codes: 0 done; 3 done, but some
+inputs failed and are listed; 2 wrong usage or input; 1 anything else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from m2l2_mir import __version__
+from m2l2_mir.errors import M2L2Error
+
+if TYPE_CHECKING:
+    from m2l2_mir.embedding.store import EmbeddingStore
+
+DONE_WITH_FAILURES = 3
+SHOWN_FAILURES = 20
+DEFAULT_MODEL = "random:m2l2-small"
+
+app = typer.Typer(
+    help="Music information retrieval on summary embeddings.\n\nStart with: [bold]m2l2 demo[/bold], then "
+    "[bold]m2l2 embed MUSIC/ --out embeddings/[/bold]",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+models = typer.Typer(help="Models: what there is, with size, licence and citation.", no_args_is_help=True)
+app.add_typer(models, name="models")
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="A .safetensors file, or random:PRESET (see 'm2l2 models list').")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command()
+def embed(
+    paths: Annotated[
+        list[Path], typer.Argument(help="Audio files, and folders to search for them.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The store's folder; made if need be, continued if there.")],
+    model: ModelOption = DEFAULT_MODEL,
+    device: DeviceOption = "auto",
+    keep: Annotated[str, typer.Option(help="track: mean and std of each track; chunks: every chunk too.")] = "track",
+    features: Annotated[
+        str, typer.Option(help="bottleneck: the summary embeddings; pre-bottleneck: the activations before it.")
+    ] = "bottleneck",
+    excerpt: Annotated[str | None, typer.Option(help="Start and length in seconds, as in 30,60.")] = None,
+    loudness: Annotated[float | None, typer.Option(help="Bring each file to this loudness in LUFS, as in -23.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Threads; default: the cores this process may use.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Chunks in one pass through the encoder.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Turn music into summary embeddings.
+
+    [bold]m2l2 embed MUSIC/ --out embeddings/[/bold]
+
+    Run the same command again to go on after an interruption, or to add new and changed files.
+    Files that cannot be used are listed with the reason, and the rest goes on (exit code 3).
+    """
+    from m2l2_mir.embedding.extract import extract
+    from m2l2_mir.progress import EmbedProgress
+
+    with EmbedProgress(quiet=as_json) as progress:
+        store = extract(
+            paths,
+            out=out,
+            model=model,
+            device=device,
+            keep=keep,  # type: ignore[arg-type]  # checked there
+            features=features,  # type: ignore[arg-type]
+            excerpt=_excerpt(excerpt),
+            loudness=loudness,
+            jobs=jobs,
+            batch_size=batch_size,
+            observer=progress,
+        )
+    summary = progress.summary()
+    if as_json:
+        typer.echo(json.dumps({"store": str(out), "trained": store.trained, **summary}))
+    else:
+        _say_embedded(store, out, summary)
+    if summary["failed"]:
+        raise typer.Exit(DONE_WITH_FAILURES)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the tracks, the store and the report.")] = Path(
+        "demo"
+    ),
+    model: ModelOption = DEFAULT_MODEL,
+    quick: Annotated[bool, typer.Option("--quick", help="Six short tracks instead of twelve.")] = False,
+) -> None:
+    """Render a dozen short tracks, embed them and show what the embeddings hold.
+
+    [bold]m2l2 demo[/bold] needs no network and about a minute; it prints where its HTML report lies.
+    """
+    from m2l2_mir.demo import run_demo
+
+    report = run_demo(out, model=model, quick=quick, say=typer.echo)
+    typer.echo(f"Report: {report.resolve()}")
+
+
+@models.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """List the presets of the family, with their size and whether weights are at hand."""
+    from m2l2_mir.model.catalogue import catalogue
+
+    rows = catalogue()
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        shape = f"{row['num_embeddings']} x {row['latent_dim']}"
+        typer.echo(f"{row['name']:20} {row['parameters'] / 1e6:7.2f} M  {shape:7} {row['weights']:34} {row['about']}")
+
+
+@models.command("show")
+def show_model(
+    name: Annotated[str, typer.Argument(help="A preset, checkpoint or random:PRESET.")], as_json: JsonOption = False
+) -> None:
+    """Show configuration, licence and citation of one model."""
+    from m2l2_mir.model.catalogue import describe
+
+    facts = describe(name)
+    if as_json:
+        typer.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            typer.echo(f"{key}:")
+            for field, setting in value.items():
+                typer.echo(f"  {field} = {setting}")
+        else:
+            typer.echo(f"{key}: {value}")
+
+
+def main() -> None:
+    """Entry point: errors of the package become one line and an exit code."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    if debug:
+        arguments.remove("--debug")
+    try:
+        app(arguments, prog_name="m2l2", standalone_mode=True)
+    except M2L2Error as error:
+        if debug:
+            raise
+        typer.echo(f"m2l2: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("m2l2: stopped; run the same command again to go on", err=True)
+        sys.exit(1)
+    except Exception as error:
+        if debug:
+            raise
+        typer.echo(
+            f"m2l2: unexpected {type(error).__name__}: {error}; run again with --debug for the details", err=True
+        )
+        sys.exit(1)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"m2l2-mir {__version__}")
+        raise typer.Exit
+
+
+def _excerpt(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        start, length = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--excerpt takes START,LENGTH in seconds, as in 30,60; got {text!r}") from error
+    return start, length
+
+
+def _say_embedded(store: EmbeddingStore, out: Path, summary: dict[str, Any]) -> None:
+    """The outcome of `embed` in a few lines: counts, failures, what is in the store."""
+    typer.echo(
+        f"{summary['embedded']} of {summary['found']} tracks embedded, {summary['unchanged']} unchanged, "
+        f"{summary['failed']} failed; {summary['passed_over']} other files passed over"
+    )
+    if summary["embedded"]:
+        typer.echo(
+            f"{summary['hours']:.2f} h of music in {summary['seconds']:.1f} s: {summary['speed']:.0f} x real time"
+        )
+    for name, reason in summary["failures"][:SHOWN_FAILURES]:
+        typer.echo(f"  failed: {name}: {reason}", err=True)
+    if len(summary["failures"]) > SHOWN_FAILURES:
+        typer.echo(f"  ... and {len(summary['failures']) - SHOWN_FAILURES} more, in the store's track table", err=True)
+    typer.echo(f"{out}: {len(store.ok)} tracks, {store.num_embeddings} x {store.dim} each")
+    if not store.trained:
+        typer.echo("The weights are untrained (random): good for trying the pipeline, not for conclusions about music.")

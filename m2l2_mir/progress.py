@@ -1,0 +1,90 @@
+"""Progress of long commands: a bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from m2l2_mir.dataset.folder import Listing
+from m2l2_mir.embedding.track import TrackResult
+from m2l2_mir.model.autoencoder import Music2Latent2
+
+__all__ = ["EmbedProgress"]
+
+PLAIN_SECONDS = 10.0  # between two plain lines
+
+
+class EmbedProgress:
+    """Observes an extraction, shows how far it is, and counts for the summary. A context manager."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._quiet = quiet
+        self._plain = not quiet and not console.is_terminal
+        self._bar = Progress(
+            TextColumn("embedding"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[speed]}"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or self._plain,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._started = self._said = time.monotonic()
+        self._found = self._unchanged = self._passed_over = self._embedded = self._done = 0
+        self._audio_seconds = 0.0
+        self._failures: list[tuple[str, str]] = []
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def started(self, listing: Listing, unchanged: int, model: Music2Latent2) -> None:
+        """See :class:`~m2l2_mir.embedding.extract.Observer`."""
+        self._found = len(listing.files) + len(listing.failures)
+        self._passed_over = listing.passed_over
+        self._todo = self._found - unchanged
+        self._started = self._said = time.monotonic()
+        self._task = self._bar.add_task("embed", total=self._todo, speed="")
+        if not model.trained and not self._quiet:
+            self._bar.console.print(f"{model.weights_id}: untrained weights", style="yellow", highlight=False)
+
+    def finished(self, result: TrackResult) -> None:
+        """See :class:`~m2l2_mir.embedding.extract.Observer`."""
+        self._done += 1
+        if result.status == "ok":
+            self._embedded += 1
+            self._audio_seconds += result.duration
+        else:
+            self._failures.append((result.track_id, result.reason))
+        now = time.monotonic()
+        speed = f"{self._audio_seconds / max(now - self._started, 1e-9):.0f} x real time"
+        if self._task is not None:
+            self._bar.update(self._task, advance=1, speed=speed)
+        if self._plain and now - self._said >= PLAIN_SECONDS:
+            self._said = now
+            print(f"embedding {self._done}/{self._todo}, {speed}", file=sys.stderr, flush=True)
+
+    def summary(self) -> dict[str, Any]:
+        """Counts and speed of the run; found = embedded + unchanged + failed."""
+        seconds = time.monotonic() - self._started
+        return {
+            "found": self._found,
+            "embedded": self._embedded,
+            "unchanged": self._found - self._embedded - len(self._failures),
+            "failed": len(self._failures),
+            "passed_over": self._passed_over,
+            "hours": self._audio_seconds / 3600,
+            "seconds": seconds,
+            "speed": self._audio_seconds / max(seconds, 1e-9),
+            "failures": self._failures,
+        }
