@@ -145,9 +145,9 @@ def extract_files(
         todo = [file for file in listing.files if not _unchanged(file, known.get(file.track_id))]
         observer.started(listing, len(listing.files) - len(todo), model)
         for name, reason in listing.failures:
-            result = TrackResult(track_id=name, path=name, status="failed", reason=reason)
-            writer.add(result)
-            observer.finished(result)
+            unreachable = TrackResult(track_id=name, path=name, status="failed", reason=reason)
+            writer.add(unreachable)
+            observer.finished(unreachable)
         pipeline = Pipeline(model, settings, keep_chunks=keep_chunks, jobs=jobs, batch_size=batch_size)
         for result in pipeline.run(todo, known):
             if result is None:
@@ -178,7 +178,7 @@ class Pipeline:
         self.stop = threading.Event()
 
     def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult | None]:
-        """Yield the result of each file as it is finished, nothing for a file whose content is known; None when idle."""
+        """Yield the result of each file when it is finished (nothing where the content is known), None when idle."""
         waiting: Queue[AudioFile] = Queue()
         for file in files:
             waiting.put(file)

@@ -77,7 +77,7 @@ class Music2Latent2(nn.Module):
 
     # Encoding
 
-    @torch.inference_mode()
+    @torch.no_grad()  # not inference_mode: what comes out may enter a training loop
     def encode(
         self,
         waveform: ArrayLike | Tensor,
@@ -122,7 +122,7 @@ class Music2Latent2(nn.Module):
             found.append(self.encode_spectrograms(spectrograms, features=features))
         return torch.cat(found)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode_blocks(self, blocks: Tensor, *, features: Features = "bottleneck") -> Tensor:
         """Encode blocks [n, channels, chunk_samples + overlap] at the model's rate (see `spectrogram.blocks`)."""
         return self.encode_spectrograms(spectrogram.analyze(blocks.to(self.device), self.config), features=features)
@@ -156,7 +156,7 @@ class Music2Latent2(nn.Module):
 
     # Decoding
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(
         self,
         embeddings: ArrayLike | Tensor,
@@ -190,8 +190,17 @@ class Music2Latent2(nn.Module):
         Returns
         -------
         Tensor [channels, samples], float32 on the CPU.
+
+        Raises
+        ------
+        InputError
+            The embeddings are none, of another shape or not finite, or a setting is out of its range.
         """
         given = torch.as_tensor(np.asarray(embeddings)) if not isinstance(embeddings, Tensor) else embeddings
+        if len(given) == 0:
+            raise InputError("there are no embeddings to decode")
+        if num_samples is not None and num_samples < 0:
+            raise InputError(f"num_samples must not be negative: {num_samples}")
         pieces = self.decode_stream(
             given,
             num_samples=num_samples,
@@ -204,7 +213,7 @@ class Music2Latent2(nn.Module):
         )
         return torch.cat(list(pieces), dim=-1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode_stream(
         self,
         embeddings: Iterable[Tensor],

@@ -89,6 +89,8 @@ def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str,
     try:
         save_file(tensors, aside, metadata=header)
         os.replace(aside, path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot write the checkpoint {path}: {error}") from error
     finally:
         aside.unlink(missing_ok=True)
     return sha256

@@ -82,6 +82,10 @@ class ModelConfig:
     rho: float = 7.0
 
     def __post_init__(self) -> None:
+        sizes = ("sample_rate", "channels", "n_fft", "hop_length", "chunk_frames", "dim", "heads")
+        for field in (*sizes, "num_embeddings", "latent_dim", "latent_tokens"):
+            if getattr(self, field) < 1:
+                raise ConfigError(f"{field} must be at least 1: {getattr(self, field)}")
         if self.n_fft % self.hop_length or self.n_fft // self.hop_length < 2:
             raise ConfigError(
                 f"n_fft must be a multiple of hop_length, at least twice it: {self.n_fft}, {self.hop_length}"

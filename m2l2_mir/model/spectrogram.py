@@ -44,8 +44,10 @@ def num_chunks(num_samples: int, config: ModelConfig, framing: Framing = "full")
     Raises
     ------
     InputError
-        There is no sample, or with official framing not one whole frame.
+        There is no sample, with official framing not one whole frame, or the framing is unknown.
     """
+    if framing not in ("full", "official"):
+        raise InputError(f"framing must be 'full' or 'official': {framing!r}")
     if framing == "official":
         frames = (num_samples - config.n_fft) // config.hop_length + 1
         if frames < 1:
