@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from m2l2_mir import __version__
-from m2l2_mir.errors import M2L2Error
+from m2l2_mir.errors import InputError, M2L2Error
 
 if TYPE_CHECKING:
     from m2l2_mir.embedding.store import EmbeddingStore
@@ -23,7 +24,24 @@ DONE_WITH_FAILURES = 3
 SHOWN_FAILURES = 20
 DEFAULT_MODEL = "random:m2l2-small"
 
+
+class Stopped(Exception):
+    """Ctrl-C, under a name that typer does not turn into an exit code of its own."""
+
+
+class Commands(TyperGroup):
+    """All commands, stopped by Ctrl-C alike."""
+
+    def invoke(self, context: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:
+            raise Stopped from error
+
+
 app = typer.Typer(
+    cls=Commands,
     help="Music information retrieval on summary embeddings.\n\nStart with: [bold]m2l2 demo[/bold], then "
     "[bold]m2l2 embed MUSIC/ --out embeddings/[/bold]",
     no_args_is_help=True,
@@ -155,17 +173,15 @@ def main() -> None:
     except M2L2Error as error:
         if debug:
             raise
-        typer.echo(f"m2l2: {error}", err=True)
+        _say_error(str(error))
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("m2l2: stopped; run the same command again to go on", err=True)
+    except (Stopped, KeyboardInterrupt):
+        _say_error("stopped; run the same command again to go on")
         sys.exit(1)
     except Exception as error:
         if debug:
             raise
-        typer.echo(
-            f"m2l2: unexpected {type(error).__name__}: {error}; run again with --debug for the details", err=True
-        )
+        _say_error(f"unexpected {type(error).__name__}: {error}; run again with --debug for the details")
         sys.exit(1)
 
 
@@ -185,8 +201,13 @@ def _excerpt(text: str | None) -> tuple[float, float] | None:
     try:
         start, length = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise typer.BadParameter(f"--excerpt takes START,LENGTH in seconds, as in 30,60; got {text!r}") from error
+        raise InputError(f"--excerpt takes START,LENGTH in seconds, as in 30,60; got {text!r}") from error
     return start, length
+
+
+def _say_error(message: str) -> None:
+    """One line, though the message of a library may have several."""
+    typer.echo(f"m2l2: {' '.join(message.split())}", err=True)
 
 
 def _say_embedded(store: EmbeddingStore, out: Path, summary: dict[str, Any]) -> None:
@@ -195,12 +216,14 @@ def _say_embedded(store: EmbeddingStore, out: Path, summary: dict[str, Any]) -> 
         f"{summary['embedded']} of {summary['found']} tracks embedded, {summary['unchanged']} unchanged, "
         f"{summary['failed']} failed; {summary['passed_over']} other files passed over"
     )
+    if not summary["found"]:
+        typer.echo("No audio files there: check the paths.", err=True)
     if summary["embedded"]:
         typer.echo(
             f"{summary['hours']:.2f} h of music in {summary['seconds']:.1f} s: {summary['speed']:.0f} x real time"
         )
     for name, reason in summary["failures"][:SHOWN_FAILURES]:
-        typer.echo(f"  failed: {name}: {reason}", err=True)
+        typer.echo(f"  failed: {name if name.isprintable() else repr(name)}: {reason}", err=True)
     if len(summary["failures"]) > SHOWN_FAILURES:
         typer.echo(f"  ... and {len(summary['failures']) - SHOWN_FAILURES} more, in the store's track table", err=True)
     typer.echo(f"{out}: {len(store.ok)} tracks, {store.num_embeddings} x {store.dim} each")

@@ -39,6 +39,7 @@ class EmbedProgress:
         self._started = self._said = time.monotonic()
         self._found = self._unchanged = self._passed_over = self._embedded = self._done = 0
         self._audio_seconds = 0.0
+        self._sample_rate = 1  # of the model
         self._failures: list[tuple[str, str]] = []
 
     def __enter__(self) -> Self:
@@ -52,6 +53,7 @@ class EmbedProgress:
         """See :class:`~m2l2_mir.embedding.extract.Observer`."""
         self._found = len(listing.files) + len(listing.failures)
         self._passed_over = listing.passed_over
+        self._sample_rate = model.config.sample_rate
         self._todo = self._found - unchanged
         self._started = self._said = time.monotonic()
         self._task = self._bar.add_task("embed", total=self._todo, speed="")
@@ -63,7 +65,8 @@ class EmbedProgress:
         self._done += 1
         if result.status == "ok":
             self._embedded += 1
-            self._audio_seconds += result.duration
+            if result.chunk_samples is not None:  # not the duration: of an excerpt, that is the whole file's
+                self._audio_seconds += float(result.chunk_samples.sum()) / self._sample_rate
         else:
             self._failures.append((result.track_id, result.reason))
         now = time.monotonic()

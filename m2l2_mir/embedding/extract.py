@@ -10,12 +10,14 @@ A track is handed to the store when its last chunk is back. Memory is bounded by
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from queue import Empty, Full, Queue
 from typing import Any, Literal, Protocol
@@ -144,12 +146,11 @@ def extract_files(
         known = writer.known()
         todo = [file for file in listing.files if not _unchanged(file, known.get(file.track_id))]
         observer.started(listing, len(listing.files) - len(todo), model)
-        for name, reason in listing.failures:
-            unreachable = TrackResult(track_id=name, path=name, status="failed", reason=reason)
-            writer.add(unreachable)
-            observer.finished(unreachable)
+        unreachable = (
+            TrackResult(track_id=name, path=name, status="failed", reason=reason) for name, reason in listing.failures
+        )
         pipeline = Pipeline(model, settings, keep_chunks=keep_chunks, jobs=jobs, batch_size=batch_size)
-        for result in pipeline.run(todo, known):
+        for result in chain(unreachable, pipeline.run(todo, known)):
             if result is None:
                 writer.flush()
                 continue
@@ -185,7 +186,7 @@ class Pipeline:
         with _single_threaded_kernels(self.model), _quiet():
             readers = [self._start(self._read, waiting, known) for _ in range(min(self.readers, len(files)))]
             encoders = [self._start(self._encode) for _ in range(self.encoders)]
-            self._start(self._close, readers, encoders)
+            closer = self._start(self._close, readers, encoders)
             try:
                 while True:
                     try:
@@ -200,7 +201,7 @@ class Pipeline:
                     yield result
             finally:
                 self.stop.set()
-                for thread in (*readers, *encoders):
+                for thread in (*readers, *encoders, closer):
                     thread.join()
 
     def _start(self, work: Callable[..., None], *arguments: Any) -> threading.Thread:
@@ -235,6 +236,8 @@ class Pipeline:
             try:
                 for chunk in read_chunks(track, self.model.config, self.settings, known.get(file.track_id)):
                     self._put(chunk)
+                    if self.stop.is_set():  # whoever interrupts does not want to wait for the end of a long file
+                        return
             except (M2L2Error, OSError) as error:
                 result = track.fail(str(error))
             except Exception as error:  # a decoder's own failure must not cost the rest of the batch
@@ -346,8 +349,10 @@ def _provenance(model: Music2Latent2, settings: Settings) -> dict[str, Any]:
 def _checked(settings: Settings) -> Settings:
     if settings.features not in ("bottleneck", "pre-bottleneck"):
         raise InputError(f"features must be 'bottleneck' or 'pre-bottleneck': {settings.features!r}")
-    if settings.excerpt is not None and not (settings.excerpt[0] >= 0 and settings.excerpt[1] > 0):
-        raise InputError(f"excerpt must be (start >= 0, length > 0) in seconds: {settings.excerpt}")
+    if settings.excerpt is not None:
+        start, length = settings.excerpt
+        if not (math.isfinite(start + length) and start >= 0 and length > 0):
+            raise InputError(f"excerpt must be (start >= 0, length > 0) in seconds: {settings.excerpt}")
     if settings.loudness is not None and not -70 < settings.loudness <= 0:
         raise InputError(f"loudness must lie in -70 to 0 LUFS: {settings.loudness}")
     return settings

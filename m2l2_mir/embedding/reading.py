@@ -52,7 +52,7 @@ class Chunk:
 
 
 class Track:
-    """Collects the embeddings of one file; `finished` turns true once, when all are there or the file has failed."""
+    """Collects the embeddings of one file, and gives its result once, when all are there or the file has failed."""
 
     def __init__(self, file: AudioFile, keep_chunks: bool) -> None:
         self.file, self.keep_chunks = file, keep_chunks
@@ -79,7 +79,8 @@ class Track:
     def fail(self, reason: str) -> TrackResult:
         """Give up on the file, whatever was read of it so far."""
         self.failed = True
-        return TrackResult(**self._identity(), status="failed", reason=reason)
+        line = reason if reason.isprintable() else repr(reason)[1:-1]  # a file's name may hold a line break
+        return TrackResult(**self._identity(), status="failed", reason=line)
 
     def _result_if_complete(self) -> TrackResult | None:
         if not self._read or self.failed or len(self._embeddings) < len(self.samples):
@@ -89,6 +90,10 @@ class Track:
         if not weights.any():
             return self.fail(f"silent: no chunk of {self.file.path.name} reaches {SILENCE_DBFS:g} dBFS")
         chunks = np.stack([self._embeddings[index] for index in range(len(samples))])
+        with np.errstate(over="ignore"):  # told just below
+            kept = chunks.astype(np.float16) if self.keep_chunks else chunks
+        if not np.isfinite(kept).all():
+            return self.fail(f"{self.file.path.name}: its embeddings are no finite numbers; check its level")
         mean, std = pool_time(chunks, weights)
         return TrackResult(
             **self._identity(),
@@ -97,7 +102,7 @@ class Track:
             silent_chunks=int((silent & (samples > 0)).sum()),
             mean=mean,
             std=std,
-            chunk_embeddings=chunks.astype(np.float16) if self.keep_chunks else None,
+            chunk_embeddings=kept if self.keep_chunks else None,
             chunk_samples=samples,
             chunk_silent=silent,
         )
@@ -126,7 +131,7 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
     if known is not None and known.status == "ok":
         if known.audio_sha256 == track.facts["audio_sha256"]:
             return
-        if known.path != os.path.abspath(path) and os.path.exists(known.path):
+        if os.path.exists(known.path) and not os.path.samefile(known.path, path):
             raise AudioError(
                 f"{path.name}: the store has another file under {track.file.track_id!r}, {known.path}; "
                 "embed their common parent folder, or use another store"
@@ -146,10 +151,11 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
     total = 0
 
     def chunk(block: NDArray[np.float32], real: int) -> Chunk:
+        block = block if gain == 1 else block * gain
         audible = block[:, config.overlap : config.overlap + real]
         track.samples.append(real)
-        track.silent.append(not real or float(np.sqrt(np.mean(np.square(audible)))) < silence)
-        return Chunk(track, len(track.samples) - 1, block if gain == 1 else block * gain)
+        track.silent.append(not real or float(np.sqrt(np.mean(np.square(audible, dtype=np.float64)))) < silence)
+        return Chunk(track, len(track.samples) - 1, block)
 
     for piece in stream(path, sample_rate=config.sample_rate, channels=config.channels, excerpt=settings.excerpt):
         total += piece.shape[1]
@@ -157,6 +163,8 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
         while buffer.shape[1] >= length:
             yield chunk(buffer[:, :length], config.chunk_samples)
             buffer = buffer[:, config.chunk_samples :]
+    if not total:
+        raise AudioError(f"{path.name}: too short, it holds no whole sample at {config.sample_rate} Hz")
     while len(track.samples) < num_chunks(total, config):
         real = max(buffer.shape[1] - config.overlap, 0)
         yield chunk(np.pad(buffer, ((0, 0), (0, length - buffer.shape[1]))), real)

@@ -286,7 +286,8 @@ def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelCo
         raise InputError(f"expected float samples in [-1, 1], got {array.dtype}; divide integers by their full scale")
     if array.shape[0] > array.shape[1] and array.shape[0] > 64:
         raise InputError(f"shape {array.shape} looks like [samples, channels]; pass waveform.T")
-    array = array.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):  # infinite then, and refused
+        array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise InputError("the waveform holds NaN or infinite samples")
     if not sample_rate > 0:

@@ -26,6 +26,7 @@ __all__ = [
 
 EPS = 1e-4  # of layer norm and of the RMS norm on queries and keys
 GROUP_EPS = 1e-5
+ALL = slice(None)
 
 
 class Linear(nn.Linear):
@@ -36,13 +37,19 @@ class Linear(nn.Linear):
     """
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in_features)
-        rows = x.numel() // self.in_features
-        if x.device.type != "cpu" or rows < 32:
-            return super().forward(x)
-        image = x.reshape(1, rows, self.in_features).transpose(1, 2).unsqueeze(2)  # channels last, without a copy
-        # PyTorch leaves 1x1 convolutions on a single thread to MKL too, unless they are dilated: a no-op at this size.
-        out = F.conv2d(image, self.weight[:, :, None, None], self.bias, dilation=2)
-        return out.squeeze(2).transpose(1, 2).reshape(*x.shape[:-1], self.out_features)
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.linear`, as :class:`Linear` runs it."""
+    width = x.shape[-1]
+    rows = x.numel() // width
+    if x.device.type != "cpu" or rows < 32:
+        return F.linear(x, weight, bias)
+    image = x.reshape(1, rows, width).transpose(1, 2).unsqueeze(2)  # channels last, without a copy
+    # PyTorch leaves 1x1 convolutions on a single thread to MKL too, unless they are dilated: a no-op at this size.
+    out = F.conv2d(image, weight[:, :, None, None], bias, dilation=2)
+    return out.squeeze(2).transpose(1, 2).reshape(*x.shape[:-1], len(weight))
 
 
 class LayerNorm(nn.Module):
@@ -89,7 +96,7 @@ class ConvBlock(nn.Module):
         self.conv_out = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor, cond: Tensor | None = None) -> Tensor:
-        return self.conv_out(F.silu(self.conv_in(self.norm(x, cond)), inplace=True)).add_(x)
+        return _sum(x, self.conv_out(F.silu(self.conv_in(self.norm(x, cond)), inplace=True)))
 
 
 class Downsample(nn.Module):
@@ -103,7 +110,7 @@ class Downsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         mean = F.avg_pool2d(x, self.factor)
-        return self.conv(self.norm(x)).add_(mean.repeat_interleave(self.repeat, dim=1))
+        return _sum(mean.repeat_interleave(self.repeat, dim=1), self.conv(self.norm(x)))
 
 
 class Upsample(nn.Module):
@@ -118,7 +125,7 @@ class Upsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         mean = x.unflatten(1, (self.out_channels, -1)).mean(2)
         spread = F.interpolate(mean, scale_factor=[float(f) for f in self.factor], mode="nearest")
-        return self.conv(self.norm(x)).add_(spread)
+        return _sum(spread, self.conv(self.norm(x)))
 
 
 class Attention(nn.Module):
@@ -132,27 +139,28 @@ class Attention(nn.Module):
         self.key_norm = nn.Parameter(torch.ones(dim // heads))
         self.out = Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, causal: bool, mask: Tensor | None) -> Tensor:  # (B, W, n, dim)
+    def forward(self, x: Tensor, causal: bool, mask: Tensor | None, keep: slice) -> Tensor:
+        """Attend from the tokens `keep` of each chunk to all: [B, W, n, dim] -> [B, W, kept, dim]."""
         batch, chunks, tokens, dim = x.shape
-        q, k, v = self.qkv(x).view(batch, chunks * tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # (B, h, W n, e)
-        q = F.rms_norm(q, q.shape[-1:], self.query_norm, EPS)
+        if keep == ALL:
+            q, k, v = self.qkv(x).chunk(3, dim=-1)
+        else:
+            q = linear(x[:, :, keep], self.qkv.weight[:dim])
+            k, v = linear(x, self.qkv.weight[dim:]).chunk(2, dim=-1)
+        kept = q.shape[2]
+        q, k, v = (part.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2) for part in (q, k, v))
+        q = F.rms_norm(q, q.shape[-1:], self.query_norm, EPS)  # (B, heads, W kept, dim / heads)
         k = F.rms_norm(k, k.shape[-1:], self.key_norm, EPS)
         if causal and chunks > 1:
             # Chunk c sees chunks 0..c: one unmasked call a chunk costs less than one masked call for all.
-            out = torch.cat(
-                [
-                    F.scaled_dot_product_attention(
-                        q[:, :, c * tokens : (c + 1) * tokens],
-                        k[:, :, : (c + 1) * tokens],
-                        v[:, :, : (c + 1) * tokens],
-                    )
-                    for c in range(chunks)
-                ],
-                dim=2,
-            )
+            parts = [
+                F.scaled_dot_product_attention(queries, k[:, :, : end * tokens], v[:, :, : end * tokens])
+                for end, queries in enumerate(q.split(kept, dim=2), start=1)
+            ]
+            out = torch.cat(parts, dim=2)
         else:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out(out.transpose(1, 2).reshape(batch, chunks, tokens, dim))
+            out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[keep])
+        return self.out(out.transpose(1, 2).reshape(batch, chunks, kept, dim))
 
 
 class SwiGLU(nn.Module):
@@ -178,9 +186,9 @@ class Block(nn.Module):
         self.mlp_norm = LayerNorm(dim, cond_dim)
         self.mlp = SwiGLU(dim, hidden)
 
-    def forward(self, x: Tensor, cond: Tensor | None, causal: bool, mask: Tensor | None) -> Tensor:
-        x = self.attention(self.attention_norm(x, cond), causal, mask).add_(x)
-        return self.mlp(self.mlp_norm(x, cond)).add_(x)
+    def forward(self, x: Tensor, cond: Tensor | None, causal: bool, mask: Tensor | None, keep: slice) -> Tensor:
+        x = _sum(x[:, :, keep], self.attention(self.attention_norm(x, cond), causal, mask, keep))
+        return _sum(x, self.mlp(self.mlp_norm(x, cond)))
 
 
 class Transformer(nn.Module):
@@ -213,12 +221,20 @@ class Transformer(nn.Module):
             nn.init.xavier_uniform_(block.mlp.down.weight, gain=residual_scale(layers))
         self.blocks = nn.ModuleList(blocks)
 
-    def forward(self, x: Tensor, cond: Tensor | None = None, mask: Tensor | None = None) -> Tensor:  # (B, W, n, dim)
+    def forward(
+        self, x: Tensor, cond: Tensor | None = None, *, keep: slice, mask: Tensor | None = None
+    ) -> Tensor:  # (B, W, n, dim)
+        """Return the tokens `keep` of each chunk; the last block computes no others."""
         chunks, tokens = x.shape[1:3]
         x = self.norm_in(x + self.positions[: chunks * tokens].view(chunks, tokens, -1), cond)
-        for block in self.blocks:
-            x = block(x, cond, self.causal, mask)
+        for index, block in enumerate(self.blocks, start=1):
+            x = block(x, cond, self.causal, mask, keep if index == len(self.blocks) else ALL)
         return x
+
+
+def _sum(x: Tensor, branch: Tensor) -> Tensor:
+    """x + branch in the memory of `branch`, unless autocast made that narrower than the residual stream."""
+    return branch.add_(x) if branch.dtype == x.dtype else x + branch
 
 
 def noise_embedding(sigma: Tensor, dim: int) -> Tensor:

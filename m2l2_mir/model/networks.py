@@ -47,11 +47,9 @@ class Encoder(nn.Module):
         """Encoder input [N, channels, bins, frames] -> features before the bottleneck [N, latent_tokens, dim]."""
         tokens, _ = self.patchifier(inputs, self.gain)
         extra = torch.cat([self.latents, self.registers]).expand(len(tokens), -1, -1)
-        x = self.transformer(
-            torch.cat([tokens, extra], dim=1).unsqueeze(1), mask=_span_mask(self.config, tokens.device)
-        ).squeeze(1)
-        latents = x[:, self.config.audio_tokens : self.config.audio_tokens + self.config.latent_tokens]
-        return self.norm_out(latents)
+        x = torch.cat([tokens, extra], dim=1).unsqueeze(1)
+        latents = slice(self.config.audio_tokens, self.config.audio_tokens + self.config.latent_tokens)
+        return self.norm_out(self.transformer(x, keep=latents, mask=_span_mask(self.config, x.device))).squeeze(1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Encoder input [N, channels, bins, frames] -> unbounded latent tokens [N, latent_tokens, token_dim]."""
@@ -80,10 +78,9 @@ class Upsampler(nn.Module):
         """Latent tokens [N, latent_tokens, token_dim] -> audio tokens [N, audio_tokens, dim]."""
         audio = self.mask_tokens.repeat_interleave(self.config.token_grid[1], dim=0)
         audio, registers = (part.expand(len(latents), -1, -1) for part in (audio, self.registers))
-        x = torch.cat([audio, self.from_latents(latents), registers], dim=1)
-        return self.transformer(x.unsqueeze(1), mask=_span_mask(self.config, x.device)).squeeze(1)[
-            :, : self.config.audio_tokens
-        ]
+        x = torch.cat([audio, self.from_latents(latents), registers], dim=1).unsqueeze(1)
+        mask = _span_mask(self.config, x.device)
+        return self.transformer(x, keep=slice(self.config.audio_tokens), mask=mask).squeeze(1)
 
     def forward(self, latents: Tensor) -> list[Tensor]:
         """Latent tokens [N, latent_tokens, token_dim] -> feature maps [N, channels, bins, frames], finest first."""
@@ -139,9 +136,8 @@ class ConsistencyNetwork(nn.Module):
         if self.from_latents is not None:
             parts.append(self.from_latents(latents))
         parts.append(self.registers.expand(batch, chunks, -1, -1))
-        y = self.norm_out(self.transformer(torch.cat(parts, dim=2), cond), cond)
-        y = y[:, :, : self.config.audio_tokens].flatten(0, 1)
-        y, _ = self.depatchifier(y, flat_cond, skips)
+        y = self.transformer(torch.cat(parts, dim=2), cond, keep=slice(self.config.audio_tokens))
+        y, _ = self.depatchifier(self.norm_out(y, cond).flatten(0, 1), flat_cond, skips)
         return self.depatchifier.output(y, gain_out, flat_cond).unflatten(0, (batch, chunks))
 
 

@@ -46,8 +46,7 @@ def num_chunks(num_samples: int, config: ModelConfig, framing: Framing = "full")
     InputError
         There is no sample, with official framing not one whole frame, or the framing is unknown.
     """
-    if framing not in ("full", "official"):
-        raise InputError(f"framing must be 'full' or 'official': {framing!r}")
+    _check_framing(framing)
     if framing == "official":
         frames = (num_samples - config.n_fft) // config.hop_length + 1
         if frames < 1:
@@ -97,6 +96,7 @@ def synthesize(
 
     Memory holds one chunk. The pieces add up to `num_samples`; None: all that the chunks cover.
     """
+    _check_framing(framing)
     window = synthesis_window(config)
     carry: Tensor | None = None
     skip = 0 if framing == "official" else config.overlap
@@ -143,6 +143,11 @@ def synthesis_window(config: ModelConfig) -> Tensor:
     window = torch.hann_window(config.n_fft)
     overlapping = (window**2).reshape(-1, config.hop_length).sum(0)
     return window / overlapping.repeat(config.n_fft // config.hop_length)
+
+
+def _check_framing(framing: str) -> None:
+    if framing not in ("full", "official"):
+        raise InputError(f"framing must be 'full' or 'official': {framing!r}")
 
 
 @lru_cache(maxsize=8)
