@@ -1,9 +1,9 @@
 """How close the extraction comes to the time that its encoder and its decoders need anyway.
 
-From real music, 200 files of 60 s are made, half mp3, half ogg. Measured, each in a fresh process with a warm page cache:
-(a) the wall time of `m2l2_mir.extract` with default settings; (b) the encoder alone on as many chunks, held in memory:
-wall time of all threads on one stream of batches and of single-threaded workers, the better of which counts, and its CPU
-time with one thread; (c) the user CPU time of decoding and resampling alone, in one thread.
+From real music, 200 files of 60 s are made, half mp3, half ogg. Measured, each in a fresh process with a warm page
+cache: (a) the wall time of `m2l2_mir.extract` with default settings; (b) the encoder alone on as many chunks, held in
+memory: wall time of all threads on one stream of batches and of single-threaded workers, the better of which counts, and
+its CPU time with one thread; (c) the user CPU time of decoding and resampling alone, in one thread.
 Goal: (a) at most 1.15 times the larger of (b)'s wall time and (b)'s plus (c)'s CPU time divided by the cores.
 Process start, imports and loading of the model are left out and reported apart.
 
@@ -305,17 +305,14 @@ def summary(files: int, seconds: int, long_seconds: int, results: dict[str, Any]
     ratio = statistics.median(one["ratio"] for one in rounds)
     memory = max(one["extraction"]["peak_rss_bytes"] for one in rounds)
     long = results["long_file"]
-    ways = rounds[0]["encoder_alone"]["wall_seconds"]
+    alone = [
+        [f"encoder alone, {way}, wall, s", over_rounds(lambda one, way=way: one["encoder_alone"]["wall_seconds"][way])]
+        for way in rounds[0]["encoder_alone"]["wall_seconds"]
+    ]
     rows = [
         ["extraction, wall, s", over_rounds(lambda one: one["extraction"]["wall_seconds"])],
         ["extraction, x real time", over_rounds(lambda one: one["extraction"]["x_real_time"])],
-        *(
-            [
-                f"encoder alone, {way}, wall, s",
-                over_rounds(lambda one, way=way: one["encoder_alone"]["wall_seconds"][way]),
-            ]
-            for way in ways
-        ),
+        *alone,
         ["encoder alone, one thread, CPU, s", over_rounds(lambda one: one["encoder_alone"]["cpu_seconds"])],
         ["decoding and resampling alone, user CPU, s", over_rounds(lambda one: one["decoding_alone"]["user_seconds"])],
         [f"(encoder CPU + decoding CPU) / {cores()} cores, s", over_rounds(lambda one: one["cpu_bound_seconds"])],
@@ -327,9 +324,9 @@ def summary(files: int, seconds: int, long_seconds: int, results: dict[str, Any]
         ["left out above: loading the model, s", over_rounds(lambda one: one["extraction"]["load_seconds"])],
     ]
     return (
-        f"`m2l2_mir.extract` with default settings and `m2l2-small` (random weights) on {files} files of {seconds} s, half "
-        "mp3, half ogg, against its parts alone: median (range) over the rounds. "
-        f"Goal: at most {GOAL} times the larger of the encoder's wall time and the CPU time of both parts over the cores: "
+        f"`m2l2_mir.extract` with default settings and `m2l2-small` (random weights) on {files} files of {seconds} s, "
+        "half mp3, half ogg, against its parts alone: median (range) over the rounds. Goal: at most "
+        f"{GOAL} times the larger of the encoder's wall time and the CPU time of both parts over the cores: "
         f"{verdict(ratio <= GOAL)} ({ratio:.2f}). Peak memory below {MEMORY_GOAL / 1e9:g} GB: "
         f"{verdict(max(memory, long['peak_rss_bytes']) < MEMORY_GOAL)}.\n\n" + table(["", "measured"], rows)
     )

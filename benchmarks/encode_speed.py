@@ -134,9 +134,9 @@ def summary(results: dict[str, Any], seconds: float) -> str:
         f"`m2l2-small` on {seconds:g} s of audio, spectrogram included, times real time as median (range). Goal: "
         f"encoding at {GOAL} times real time or more: {verdict(best >= GOAL)} ({best:.1f}).\n\n"
         + table(["what", "x real time", "GFLOP/s", "of the mm / 1x1 convolution rate"], rows)
-        + f"\n\nThe encoder takes {results['flop_per_chunk'] / 1e9:.2f} GFLOP a chunk, attention included. The machine's "
-        f"best fp32 product in this run, all threads: {rates['mm']:.0f} GFLOP/s as torch.mm, {rates['conv']:.0f} GFLOP/s "
-        "as 1x1 convolution."
+        + f"\n\nThe encoder takes {results['flop_per_chunk'] / 1e9:.2f} GFLOP a chunk, attention included. The "
+        f"machine's best fp32 product in this run, all threads: {rates['mm']:.0f} GFLOP/s as torch.mm, "
+        f"{rates['conv']:.0f} GFLOP/s as 1x1 convolution."
     )
 
 

@@ -139,8 +139,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
     ]
     return (
         "The products of the transformer blocks as `torch.nn.functional.linear` and as 1x1 convolutions, in turn; a "
-        "ratio is how many times as fast as `linear`, median (range). Goal: `m2l2_mir.model.layers.Linear` above 1 at most "
-        f"shapes of `m2l2-small`: {verdict(faster > len(small) / 2)} ({faster} of {len(small)}).\n\n"
+        "ratio is how many times as fast as `linear`, median (range). Goal: `m2l2_mir.model.layers.Linear` above 1 at "
+        f"most shapes of `m2l2-small`: {verdict(faster > len(small) / 2)} ({faster} of {len(small)}).\n\n"
         + table(["preset", "rows x in -> out", "pass", "threads", "linear, GFLOP/s", *ways], cells)
     )
 

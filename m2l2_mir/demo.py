@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from m2l2_mir.dataset.demo import demo_tracks
 from m2l2_mir.embedding.extract import extract
@@ -13,8 +14,8 @@ from m2l2_mir.report.demo_report import write_demo_report
 __all__ = ["run_demo"]
 
 UNTRAINED_NOTE = (
-    "A random encoder keeps something of timbre and loudness, as any random projection of a spectrogram does. "
-    "It has learned nothing about music: read this page as a tour of the pipeline."
+    "{weights}: a random encoder keeps something of timbre and loudness, as any random projection of a spectrogram "
+    "does. It has learned nothing about music: read this page as a tour of the pipeline."
 )
 
 
@@ -39,9 +40,24 @@ def run_demo(out: Path, *, model: str, quick: bool, say: Callable[[str], None]) 
         out,
         tracks=tracks,
         vectors=vectors,
-        provenance=store.provenance,
+        provenance=_shown(store.provenance),
         trained=store.trained,
-        untrained_note=UNTRAINED_NOTE,
+        untrained_note=UNTRAINED_NOTE.format(weights=network.weights_id),
         chunk_vectors=store.chunks(first),
         chunk_seconds=network.config.chunk_seconds,
     )
+
+
+def _shown(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """What a reader of the page needs of a store's provenance; the whole is in the store."""
+    settings, versions = provenance["settings"], provenance["versions"]
+    return {
+        "weights": settings["weights"],
+        "sha256 of the weights": settings["weights_sha256"],
+        "model": "{name}, {sample_rate} Hz, {latents} latents".format(**settings["model"]),
+        "features": settings["features"],
+        "chunk": f"{provenance['chunk_seconds']:.3f} s",
+        "left out as silent": f"chunks below {settings['silence_dbfs']:g} dBFS",
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "made": provenance["created"],
+    }

@@ -19,7 +19,7 @@ from m2l2_mir.report.neighbours import (
 )
 from m2l2_mir.report.page import escape
 
-UNTRAINED_BADGE = "untrained weights: random encoder, seed 0"
+UNTRAINED_BADGE = "untrained weights"
 _LABELS = {"piece": "piece", "instrument": "instrument"}
 
 
