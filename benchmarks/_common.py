@@ -20,8 +20,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-    from m2l2_mir.model.networks import Encoder
-
 # torch is imported where it is used: embed_throughput.py times that import and keeps its parent process small.
 
 
@@ -214,15 +212,15 @@ def matrix_rates(*, quick: bool) -> dict[str, float]:
     return {name: 2 * size**3 / min(times) / 1e9 for name, times in seconds.items()}
 
 
-def encoder_flop(encoder: Encoder, inputs: torch.Tensor) -> int:
-    """Return the floating-point operations of one pass: convolutions, matrix products and attention."""
+def count_flop(work: Callable[[], object]) -> int:
+    """Return the floating-point operations of a call: convolutions, matrix products and attention."""
     import torch
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     # The counter knows the two products of attention only in the "math" form.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        encoder(inputs)
+        work()
     return int(counter.get_total_flops())
 
 

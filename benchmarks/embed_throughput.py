@@ -2,8 +2,8 @@
 
 From real music, 200 files of 60 s are made, half mp3, half ogg. Measured, each in a fresh process with a warm page
 cache: (a) the wall time of `m2l2_mir.extract` with default settings; (b) the encoder alone on as many chunks, held in
-memory: wall time of all threads on one stream of batches and of single-threaded workers, the better of which counts, and
-its CPU time with one thread; (c) the user CPU time of decoding and resampling alone, in one thread.
+memory: wall time of all threads on one stream of batches and of single-threaded workers, the better of which counts,
+and its CPU time with one thread; (c) the user CPU time of decoding and resampling alone, in one thread.
 Goal: (a) at most 1.15 times the larger of (b)'s wall time and (b)'s plus (c)'s CPU time divided by the cores.
 Process start, imports and loading of the model are left out and reported apart.
 
@@ -13,7 +13,7 @@ Goal: below 1.5 GB.
     python benchmarks/embed_throughput.py --data ~/Music
     python benchmarks/embed_throughput.py --data ~/Music --quick
 
-The files made take about 300 MB in the folder for temporary files (TMPDIR).
+The files made take about 350 MB in the folder for temporary files (TMPDIR).
 """
 
 from __future__ import annotations

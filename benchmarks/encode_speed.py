@@ -21,7 +21,7 @@ import torch
 from _common import (
     argument_parser,
     cores,
-    encoder_flop,
+    count_flop,
     interleaved,
     kernel_threads,
     machine,
@@ -56,7 +56,7 @@ def main() -> None:
 
     model = load_model("random:m2l2-small", device="cpu")
     waveform = sines_and_noise(options.seconds, model.config.sample_rate)
-    flop = encoder_flop(model.encoder, model.encoder_inputs(torch.zeros(1, *model.config.spectrogram_shape)))
+    flop = count_flop(lambda: model.encode_spectrograms(torch.zeros(1, *model.config.spectrogram_shape)))
     rates = matrix_rates(quick=options.quick)
     encode = encode_times(model, waveform, options.repeats)
     decode = decode_times(model, options.decode_seconds, options.repeats)

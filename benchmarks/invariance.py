@@ -1,12 +1,12 @@
 """Does a track keep its embedding when it is shifted, made louder or softer, or compressed?
 
 Excerpts of 30 s are taken from real files, from as many as possible, without overlap. The vector of an excerpt is the
-mean of its embeddings over time, K x d numbers in a row. Each excerpt is compared with versions of itself: started later
-by 1 to 743 ms (half and one chunk of the default model among them), +12 and -12 dB in float, without clipping, and 64
-and 32 kbit/s MP3, whose delay is taken out again. Measured for each version: the cosine to the original, raw and with
-the mean of all originals taken off, and how often the original is the nearest of all originals to the version (rank 1,
-centred cosine), with a Wilson 95 % interval. Beside the model stands a trivial statistic: the mean over time of 64
-log-mel bands. A model earns its keep where it is more robust than that.
+mean of its embeddings over time, K x d numbers in a row. Each excerpt is compared with versions of itself: started
+later by 1 to 743 ms (half and one chunk of the default model among them), +12 and -12 dB in float, without clipping,
+and 64 and 32 kbit/s MP3, whose delay is taken out again. Measured for each version: the cosine to the original, raw and
+with the mean of all originals taken off, and how often the original is the nearest of all originals to the version
+(rank 1, centred cosine), with a Wilson 95 % interval. Beside the model stands a trivial statistic: the mean over time
+of 64 log-mel bands. A model earns its keep where it is more robust than that.
 
     python benchmarks/invariance.py --data ~/Music
     python benchmarks/invariance.py --data ~/Music --model model.safetensors
@@ -252,7 +252,8 @@ def summary(results: dict[str, Any]) -> str:
     )
     return (
         f"Mean embeddings of {count} excerpts of {results['excerpt_seconds']} s from {results['files']} files against "
-        f"those of changed versions. Weights: `{results['weights_id']}`, {'trained' if results['trained'] else 'untrained'}. "
+        f"those of changed versions. Weights: `{results['weights_id']}`, "
+        f"{'trained' if results['trained'] else 'untrained'}. "
         "Goal: every version nearer to its original, and found again more often, than by the log-mel mean.\n\n"
         + table(
             [

@@ -42,7 +42,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str = "the 
     for key in values:
         if key not in known:
             raise ConfigError(
-                f"unknown key {key!r} in {source}{close_match(key, known)} Known keys: {', '.join(known)}"
+                f"unknown key {key!r} in {source}{close_match(key, known)}; known keys: {', '.join(known)}"
             )
     try:
         return cls(**{key: _frozen(value) for key, value in values.items()})

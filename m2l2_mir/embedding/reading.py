@@ -91,8 +91,8 @@ class Track:
             return self.fail(f"silent: no chunk of {self.file.path.name} reaches {SILENCE_DBFS:g} dBFS")
         chunks = np.stack([self._embeddings[index] for index in range(len(samples))])
         with np.errstate(over="ignore"):  # told just below
-            kept = chunks.astype(np.float16) if self.keep_chunks else chunks
-        if not np.isfinite(kept).all():
+            half = chunks.astype(np.float16) if self.keep_chunks else None
+        if not np.isfinite(chunks if half is None else half).all():
             return self.fail(f"{self.file.path.name}: its embeddings are no finite numbers; check its level")
         mean, std = pool_time(chunks, weights)
         return TrackResult(
@@ -102,7 +102,7 @@ class Track:
             silent_chunks=int((silent & (samples > 0)).sum()),
             mean=mean,
             std=std,
-            chunk_embeddings=kept if self.keep_chunks else None,
+            chunk_embeddings=half,
             chunk_samples=samples,
             chunk_silent=silent,
         )

@@ -111,6 +111,8 @@ class Music2Latent2(nn.Module):
         InputError
             The waveform is empty, not float, not finite, or of more than two axes.
         """
+        if batch_size < 1:
+            raise InputError(f"batch_size must be at least 1: {batch_size}")
         samples = torch.from_numpy(_as_waveform(waveform, sample_rate, self.config))
         blocks = spectrogram.blocks(samples, self.config, framing)
         found = []
@@ -199,8 +201,11 @@ class Music2Latent2(nn.Module):
         given = torch.as_tensor(np.asarray(embeddings)) if not isinstance(embeddings, Tensor) else embeddings
         if len(given) == 0:
             raise InputError("there are no embeddings to decode")
-        if num_samples is not None and num_samples < 0:
-            raise InputError(f"num_samples must not be negative: {num_samples}")
+        covered = len(given) * self.config.chunk_samples + self.config.overlap * (1 if framing == "official" else -1)
+        if num_samples is not None and not 0 <= num_samples <= covered:
+            raise InputError(f"num_samples must lie in 0 to {covered}, what {len(given)} chunks cover: {num_samples}")
+        if seed < 0:
+            raise InputError(f"seed must not be negative: {seed}")
         pieces = self.decode_stream(
             given,
             num_samples=num_samples,
@@ -277,7 +282,10 @@ class Music2Latent2(nn.Module):
 
 def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelConfig) -> np.ndarray:
     """Check a caller's waveform and bring it to [channels, samples] of the model, contiguous float32."""
-    array = waveform.detach().cpu().numpy() if isinstance(waveform, Tensor) else np.asarray(waveform)
+    if isinstance(waveform, Tensor):
+        waveform = waveform.detach().cpu()
+        waveform = waveform.float() if waveform.dtype == torch.bfloat16 else waveform  # numpy has no bfloat16
+    array = np.asarray(waveform)
     if array.ndim == 1:
         array = array[None]
     if array.ndim != 2 or 0 in array.shape:

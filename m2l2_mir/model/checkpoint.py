@@ -1,6 +1,6 @@
 """Models by name or file: checkpoints with their configuration inside.
 
-A checkpoint is one safetensors file. Its metadata hold the configuration, the SHA-256 of the tensors (checked on
+A checkpoint is one safetensors file. Its metadata hold the configuration, the SHA-256 of all that (checked on
 load) and, where given, licence and citation. Nothing is ever unpickled from a native checkpoint.
 """
 
@@ -74,15 +74,22 @@ def random_model(config: ModelConfig, seed: int = DEFAULT_SEED) -> Music2Latent2
 
 
 def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> str:
-    """Write a checkpoint, atomically, and return the SHA-256 of its tensors."""
+    """Write a checkpoint, atomically, and return its SHA-256 (of tensors and configuration).
+
+    Raises
+    ------
+    CheckpointError
+        The file cannot be written.
+    """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    sha256 = tensors_sha256(tensors)
+    config = json.dumps(model.config.to_dict())
+    sha256 = tensors_sha256(tensors, config)
     header = {
         **(metadata or {}),
         "format": FORMAT,
-        "config": json.dumps(model.config.to_dict()),
-        "tensors_sha256": sha256,
+        "config": config,
+        "sha256": sha256,
         "trained": "yes" if model.trained else f"no: {model.weights_id}",
     }
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -96,9 +103,9 @@ def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str,
     return sha256
 
 
-def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over the names, types, shapes and bytes of `tensors`, in order of name."""
-    digest = hashlib.sha256()
+def tensors_sha256(tensors: Mapping[str, Tensor], config: str = "") -> str:
+    """SHA-256 over a configuration as text, and the names, types, shapes and bytes of `tensors` in order of name."""
+    digest = hashlib.sha256(config.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}{tensor.dtype}{tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
@@ -120,9 +127,9 @@ def _load_file(path: Path) -> Music2Latent2:
         raise CheckpointError(
             f"{path} is no m2l2-mir checkpoint: its format is {header.get('format')!r}, not {FORMAT!r}"
         )
-    sha256 = tensors_sha256(tensors)
-    if sha256 != header.get("tensors_sha256"):
-        raise CheckpointError(f"{path} is damaged: the checksum of its tensors is not the one written; fetch it again")
+    sha256 = tensors_sha256(tensors, header.get("config", ""))
+    if sha256 != header.get("sha256"):
+        raise CheckpointError(f"{path} is damaged: its checksum is not the one written; fetch or convert it again")
     try:
         config = ModelConfig.from_dict(json.loads(header["config"]))
     except (KeyError, json.JSONDecodeError, ConfigError) as error:

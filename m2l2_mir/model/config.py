@@ -189,7 +189,7 @@ class ModelConfig:
         """
         if name not in preset_names():
             raise ConfigError(
-                f"no preset {name!r}{close_match(name, preset_names())} Presets: {', '.join(preset_names())}"
+                f"no preset {name!r}{close_match(name, preset_names())}; presets: {', '.join(preset_names())}"
             )
         return cls.from_toml(PRESETS / f"{name}.toml")
 

@@ -154,7 +154,7 @@ def _parallel(
             windows: list[list[int]] = []
             while (start := done[step + 1]) < done[step]:
                 end = start - (start - shift) % width + width
-                if end > done[step] and not (ended and done[step] == done[0]):
+                if end > done[step] and not ended:  # the last window may be a short one
                     break
                 windows.append(list(range(start, min(end, done[step]))))
                 done[step + 1] = windows[-1][-1] + 1

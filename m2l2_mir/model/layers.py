@@ -149,8 +149,8 @@ class Attention(nn.Module):
             k, v = linear(x, self.qkv.weight[dim:]).chunk(2, dim=-1)
         kept = q.shape[2]
         q, k, v = (part.view(batch, -1, self.heads, dim // self.heads).transpose(1, 2) for part in (q, k, v))
-        q = F.rms_norm(q, q.shape[-1:], self.query_norm, EPS)  # (B, heads, W kept, dim / heads)
-        k = F.rms_norm(k, k.shape[-1:], self.key_norm, EPS)
+        q = F.rms_norm(q, q.shape[-1:], self.query_norm.to(q.dtype), EPS)  # (B, heads, W kept, dim / heads)
+        k = F.rms_norm(k, k.shape[-1:], self.key_norm.to(k.dtype), EPS)
         if causal and chunks > 1:
             # Chunk c sees chunks 0..c: one unmasked call a chunk costs less than one masked call for all.
             parts = [

@@ -133,6 +133,9 @@ def test_ordered_latents_see_their_time_span_only(latents, make_model, rng):
             after = model.encoder.features(other.flatten(1, 2))[0]
             moved = (after - before).abs().amax(-1) > 1e-5
             assert moved.tolist() == [latents == "summary" or latent == span for latent in range(times)]
+        model.encoder.latents[2] += randn(rng, model.config.dim)  # nor do ordered latents see one another
+        moved = (model.encoder.features(tokens.flatten(1, 2))[0] - before).abs().amax(-1) > 1e-5
+        assert moved.tolist() == [latents == "summary" or latent == 2 for latent in range(times)]
 
 
 def test_ordered_latents_fill_their_time_span_only(make_model, rng):

@@ -29,7 +29,7 @@ def rewrite(path: Path, change) -> None:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     header = dict(header)
     change(tensors, header)
-    header["tensors_sha256"] = tensors_sha256(tensors)
+    header["sha256"] = tensors_sha256(tensors, header.get("config", ""))
     save_file(tensors, path, metadata=header)
 
 
@@ -47,7 +47,7 @@ def test_there_and_back_bitwise(make_model, tmp_path):
     with safe_open(path, framework="pt") as file:
         header = file.metadata()
     assert header["licence"] == "MIT"
-    assert header["tensors_sha256"] == sha256
+    assert header["sha256"] == sha256
     assert ModelConfig.from_dict(json.loads(header["config"])) == model.config
     waveform = torch.linspace(-0.1, 0.1, 5000)
     assert torch.equal(loaded.encode(waveform, 44_100), model.encode(waveform, 44_100))

@@ -190,6 +190,7 @@ def test_an_endless_piece_is_decoded_with_bounded_look_ahead(method, ahead):
         nonlocal taken
         for chunk in itertools.count():
             taken += 1
+            assert taken < 10_000  # else a decoder that collects its input would run for ever
             yield 0.1 * (chunk % 7)
 
     stream = decoding.decode(lambda x, sigma, conditions: 0.5 * x, endless(), noise, config(2), method=method)
@@ -263,6 +264,11 @@ def test_the_beginning_of_a_piece_decodes_to_the_beginning_of_its_audio(method, 
         torch.testing.assert_close(part[:, :settled], whole[:, :settled], atol=1e-4 * whole.abs().max().item(), rtol=0)
 
 
+def test_no_noise_on_the_context_needs_no_refinement(model, embeddings):
+    drafts, refined = (model.decode(embeddings[:3], method=method, sigma_cond=0) for method in METHODS[:2])
+    torch.testing.assert_close(refined, drafts, atol=1e-4 * drafts.abs().max().item(), rtol=0)
+
+
 def test_decoded_audio_depends_on_every_embedding(model, embeddings):
     before = model.decode(embeddings[:3])
     for slot in range(8):
@@ -297,6 +303,7 @@ def test_a_drawn_out_decoding_takes_embeddings_one_by_one(model, embeddings):
         nonlocal taken
         for chunk in itertools.cycle(embeddings):
             taken += 1
+            assert taken < 20
             yield chunk
 
     stream = model.decode_stream(source(), noise=decoding.SeededNoise(model.config, 0))
