@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,14 +16,14 @@ import typer
 from typer.core import TyperGroup
 
 from m2l2_mir import __version__
-from m2l2_mir.errors import InputError, M2L2Error
+from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
+from m2l2_mir.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from m2l2_mir.embedding.store import EmbeddingStore
 
 DONE_WITH_FAILURES = 3
 SHOWN_FAILURES = 20
-DEFAULT_MODEL = "random:m2l2-small"
 
 
 class Stopped(Exception):
@@ -67,9 +68,15 @@ def embed(
     out: Annotated[Path, typer.Option("--out", "-o", help="The store's folder; made if need be, continued if there.")],
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
-    keep: Annotated[str, typer.Option(help="track: mean and std of each track; chunks: every chunk too.")] = "track",
+    keep: Annotated[
+        str, typer.Option(metavar="[track|chunks]", help="track: mean and std of each track; chunks: every chunk too.")
+    ] = "track",
     features: Annotated[
-        str, typer.Option(help="bottleneck: the summary embeddings; pre-bottleneck: the activations before it.")
+        str,
+        typer.Option(
+            metavar="[bottleneck|pre-bottleneck]",
+            help="bottleneck: the summary embeddings; pre-bottleneck: the activations before it.",
+        ),
     ] = "bottleneck",
     excerpt: Annotated[str | None, typer.Option(help="Start and length in seconds, as in 30,60.")] = None,
     loudness: Annotated[float | None, typer.Option(help="Bring each file to this loudness in LUFS, as in -23.")] = None,
@@ -87,13 +94,14 @@ def embed(
     from m2l2_mir.embedding.extract import extract
     from m2l2_mir.progress import EmbedProgress
 
+    _no_untrained_warnings()
     with EmbedProgress(quiet=as_json) as progress:
         store = extract(
             paths,
             out=out,
             model=model,
             device=device,
-            keep=keep,  # type: ignore[arg-type]  # checked there
+            keep=keep,  # type: ignore[arg-type]  # checked there, to be told in one line
             features=features,  # type: ignore[arg-type]
             excerpt=_excerpt(excerpt),
             loudness=loudness,
@@ -116,6 +124,7 @@ def demo(
         "demo"
     ),
     model: ModelOption = DEFAULT_MODEL,
+    device: DeviceOption = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="Six short tracks instead of twelve.")] = False,
 ) -> None:
     """Render a dozen short tracks, embed them and show what the embeddings hold.
@@ -124,7 +133,8 @@ def demo(
     """
     from m2l2_mir.demo import run_demo
 
-    report = run_demo(out, model=model, quick=quick, say=typer.echo)
+    _no_untrained_warnings()
+    report = run_demo(out, model=model, device=device, quick=quick, say=typer.echo)
     typer.echo(f"Report: {report.resolve()}")
 
 
@@ -205,6 +215,11 @@ def _excerpt(text: str | None) -> tuple[float, float] | None:
     return start, length
 
 
+def _no_untrained_warnings() -> None:
+    """The commands say themselves that weights are untrained."""
+    warnings.simplefilter("ignore", UntrainedWarning)
+
+
 def _say_error(message: str) -> None:
     """One line, though the message of a library may have several."""
     typer.echo(f"m2l2: {' '.join(message.split())}", err=True)
@@ -216,8 +231,6 @@ def _say_embedded(store: EmbeddingStore, out: Path, summary: dict[str, Any]) -> 
         f"{summary['embedded']} of {summary['found']} tracks embedded, {summary['unchanged']} unchanged, "
         f"{summary['failed']} failed; {summary['passed_over']} other files passed over"
     )
-    if not summary["found"]:
-        typer.echo("No audio files there: check the paths.", err=True)
     if summary["embedded"]:
         typer.echo(
             f"{summary['hours']:.2f} h of music in {summary['seconds']:.1f} s: {summary['speed']:.0f} x real time"

@@ -19,7 +19,7 @@ UNTRAINED_NOTE = (
 )
 
 
-def run_demo(out: Path, *, model: str, quick: bool, say: Callable[[str], None]) -> Path:
+def run_demo(out: Path, *, model: str, device: str, quick: bool, say: Callable[[str], None]) -> Path:
     """Render, embed and report into `out`; return the path of the report.
 
     Raises
@@ -27,7 +27,7 @@ def run_demo(out: Path, *, model: str, quick: bool, say: Callable[[str], None]) 
     MissingExtraError
         The ``[render]`` extra is not installed.
     """
-    network = load_model(model)
+    network = load_model(model, device=device)
     say("Rendering tracks from public-domain scores ...")
     tracks = demo_tracks(out / "tracks", sample_rate=network.config.sample_rate, quick=quick)
     say(f"Embedding {len(tracks)} tracks with {network.weights_id} ...")
@@ -36,6 +36,7 @@ def run_demo(out: Path, *, model: str, quick: bool, say: Callable[[str], None]) 
     order = [rows[Path(path).name] for path in tracks["path"]]
     vectors = store.embeddings()[order]
     first = store.ok["track_id"].iloc[order[0]]
+    heard = store.chunk_table(first).query("samples > 0 and not silent")["chunk"]
     return write_demo_report(
         out,
         tracks=tracks,
@@ -43,7 +44,7 @@ def run_demo(out: Path, *, model: str, quick: bool, say: Callable[[str], None]) 
         provenance=_shown(store.provenance),
         trained=store.trained,
         untrained_note=UNTRAINED_NOTE.format(weights=network.weights_id),
-        chunk_vectors=store.chunks(first),
+        chunk_vectors=store.chunks(first)[heard],
         chunk_seconds=network.config.chunk_seconds,
     )
 

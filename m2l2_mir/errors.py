@@ -34,3 +34,7 @@ class StoreError(M2L2Error, OSError):
 
 class AudioWarning(UserWarning):
     """An audio file was used although something about it is not as it should be."""
+
+
+class UntrainedWarning(UserWarning):
+    """Embeddings are made with random weights: good for trying the pipeline, not for conclusions about music."""

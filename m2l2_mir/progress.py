@@ -37,7 +37,7 @@ class EmbedProgress:
         )
         self._task: TaskID | None = None
         self._started = self._said = time.monotonic()
-        self._found = self._unchanged = self._passed_over = self._embedded = self._done = 0
+        self._found = self._todo = self._passed_over = self._embedded = self._done = 0
         self._audio_seconds = 0.0
         self._sample_rate = 1  # of the model
         self._failures: list[tuple[str, str]] = []
@@ -62,13 +62,20 @@ class EmbedProgress:
 
     def finished(self, result: TrackResult) -> None:
         """See :class:`~m2l2_mir.embedding.extract.Observer`."""
-        self._done += 1
         if result.status == "ok":
             self._embedded += 1
             if result.chunk_samples is not None:  # not the duration: of an excerpt, that is the whole file's
                 self._audio_seconds += float(result.chunk_samples.sum()) / self._sample_rate
         else:
             self._failures.append((result.track_id, result.reason))
+        self._advance()
+
+    def found_again(self, track_id: str) -> None:
+        """See :class:`~m2l2_mir.embedding.extract.Observer`."""
+        self._advance()
+
+    def _advance(self) -> None:
+        self._done += 1
         now = time.monotonic()
         speed = f"{self._audio_seconds / max(now - self._started, 1e-9):.0f} x real time"
         if self._task is not None:

@@ -196,9 +196,9 @@ def test_debug_shows_the_traceback(m2l2, monkeypatch, tmp_path, music, place):
 def test_nothing_to_embed_is_said(m2l2, tmp_path):
     (tmp_path / "music").mkdir()
     code, out, err = m2l2("embed", tmp_path / "music", "--out", tmp_path / "store", *TINY)
-    assert code == 0
-    assert out.startswith("0 of 0 tracks embedded")
-    assert "No audio files there" in err
+    assert (code, out) == (2, "")
+    assert err.startswith("m2l2: no audio files there")
+    assert not (tmp_path / "store").exists()
 
 
 def test_version(m2l2):

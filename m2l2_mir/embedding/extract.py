@@ -32,7 +32,8 @@ from m2l2_mir.embedding.reading import SILENCE_DBFS, Chunk, Settings, Track, rea
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.embedding.track import KnownTrack, TrackResult
 from m2l2_mir.embedding.writer import StoreWriter
-from m2l2_mir.errors import AudioWarning, InputError, M2L2Error
+from m2l2_mir.errors import AudioWarning, InputError, M2L2Error, UntrainedWarning
+from m2l2_mir.model import DEFAULT_MODEL
 from m2l2_mir.model.autoencoder import Features, Music2Latent2
 from m2l2_mir.model.checkpoint import load_model, tensors_sha256
 
@@ -52,6 +53,9 @@ class Observer(Protocol):
     def finished(self, result: TrackResult) -> None:
         """One track is done, well or not."""
 
+    def found_again(self, track_id: str) -> None:
+        """A file turned out to hold what is in the store; only its place or time stamp is new."""
+
 
 class Silent:
     """An observer that says nothing."""
@@ -60,12 +64,14 @@ class Silent:
 
     def finished(self, result: TrackResult) -> None: ...
 
+    def found_again(self, track_id: str) -> None: ...
+
 
 def extract(
     paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     *,
     out: str | os.PathLike[str],
-    model: str | os.PathLike[str] | Music2Latent2 = "random:m2l2-small",
+    model: str | os.PathLike[str] | Music2Latent2 = DEFAULT_MODEL,
     device: str = "auto",
     keep: Literal["track", "chunks"] = "track",
     features: Features = "bottleneck",
@@ -87,7 +93,7 @@ def extract(
     out : path
         The store's folder.
     model : str, path or Music2Latent2
-        See :func:`~m2l2_mir.load_model`.
+        See :func:`~m2l2_mir.load_model`. Untrained weights are warned of.
     device : str
         "auto", "cpu", "cuda", ...; ignored for a model that is given as object.
     keep : {"track", "chunks"}
@@ -112,10 +118,15 @@ def extract(
     Raises
     ------
     InputError, StoreError, CheckpointError
-        Before anything is embedded: an argument is out of range, or the store was made with other settings.
+        Before anything is embedded: an argument is out of range, there is no audio file, or the store was made with
+        other settings.
     """
     listing = find_audio([paths] if isinstance(paths, str | os.PathLike) else paths)
+    if not listing.files and not listing.failures:
+        raise InputError(f"no audio files there ({listing.passed_over} other files); name a folder that holds music")
     network = model if isinstance(model, Music2Latent2) else load_model(os.fspath(model), device=device)
+    if not network.trained:
+        warnings.warn(f"{network.weights_id}: the weights are untrained", UntrainedWarning, stacklevel=2)
     return extract_files(
         listing,
         out=out,
@@ -150,13 +161,19 @@ def extract_files(
             TrackResult(track_id=name, path=name, status="failed", reason=reason) for name, reason in listing.failures
         )
         pipeline = Pipeline(model, settings, keep_chunks=keep_chunks, jobs=jobs, batch_size=batch_size)
+        moved: dict[str, dict[str, Any]] = {}
         for result in chain(unreachable, pipeline.run(todo, known)):
             if result is None:
                 writer.flush()
-                continue
-            if result.status == "ok" or result.track_id not in known or known[result.track_id].status == "failed":
-                writer.add(result)
-            observer.finished(result)
+            elif isinstance(result, Track):
+                moved[result.file.track_id] = result.place()
+                observer.found_again(result.file.track_id)
+            else:
+                # A failure never takes the place of embeddings that are there.
+                if result.status == "ok" or result.track_id not in known or known[result.track_id].status == "failed":
+                    writer.add(result)
+                observer.finished(result)
+        writer.relocate(moved)
     return EmbeddingStore.open(Path(out))
 
 
@@ -166,20 +183,16 @@ class Pipeline:
     def __init__(
         self, model: Music2Latent2, settings: Settings, *, keep_chunks: bool, jobs: int, batch_size: int
     ) -> None:
-        self.model, self.settings, self.keep_chunks, self.batch_size = (
-            model,
-            settings,
-            keep_chunks,
-            batch_size,
-        )
+        self.model, self.settings = model, settings
+        self.keep_chunks, self.batch_size = keep_chunks, batch_size
         self.readers = jobs
         self.encoders = jobs if model.device.type == "cpu" else 1
         self.chunks: Queue[Chunk | None] = Queue(maxsize=QUEUED_BATCHES * batch_size * self.encoders)
-        self.results: Queue[TrackResult | BaseException | None] = Queue()
+        self.results: Queue[TrackResult | Track | BaseException | None] = Queue()
         self.stop = threading.Event()
 
-    def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult | None]:
-        """Yield the result of each file when it is finished (nothing where the content is known), None when idle."""
+    def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult | Track | None]:
+        """Yield the result of each file when finished, the track itself if its content is known; None when idle."""
         waiting: Queue[AudioFile] = Queue()
         for file in files:
             waiting.put(file)
@@ -232,10 +245,13 @@ class Pipeline:
             except Empty:
                 return
             track = Track(file, self.keep_chunks)
-            result: TrackResult | None
+            result: TrackResult | Track | None
             try:
                 for chunk in read_chunks(track, self.model.config, self.settings, known.get(file.track_id)):
-                    self._put(chunk)
+                    if track.needs(chunk):
+                        self._put(chunk)
+                    else:
+                        track.receive(chunk.index, None)
                     if self.stop.is_set():  # whoever interrupts does not want to wait for the end of a long file
                         return
             except (M2L2Error, OSError) as error:
@@ -245,7 +261,7 @@ class Pipeline:
                     f"{file.path.name}: unexpected {type(error).__name__}: {error}; please report this file"
                 )
             else:
-                result = track.end_of_file() if track.samples else None
+                result = track.end_of_file() if track.samples else track
             if result is not None:
                 self.results.put(result)
 
@@ -325,6 +341,7 @@ def _provenance(model: Music2Latent2, settings: Settings) -> dict[str, Any]:
     return {
         "settings": {
             "weights": model.weights_id,
+            "trained": model.trained,
             "weights_sha256": tensors_sha256(model.encoder.state_dict()),
             "model": config.to_dict(),
             "features": settings.features,

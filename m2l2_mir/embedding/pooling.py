@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from m2l2_mir.errors import InputError
 
-__all__ = ["POOLINGS", "apply_pooling", "pool_time", "uses_std"]
+__all__ = ["POOLINGS", "RunningPool", "apply_pooling", "pool_time", "uses_std"]
 
 POOLINGS: dict[str, str] = {
     "mean": "[n, K, d]: mean over time",
@@ -25,7 +25,37 @@ POOLINGS: dict[str, str] = {
 }
 """Name of each pooling, and what it gives."""
 
-_BLOCK = 4096  # chunks whose deviations are held in float64 at once: a ten-hour file has about 50,000
+
+class RunningPool:
+    """Weighted mean and population standard deviation over time, one chunk at a time and in bounded memory.
+
+    The update of West (1979), in float64: as exact as two passes, and it holds no chunk.
+
+    >>> pool = RunningPool()
+    >>> pool.add(np.array([[0.0]]), 3)
+    >>> pool.add(np.array([[4.0]]), 1)
+    >>> mean, std = pool.result()
+    >>> mean.item(), round(std.item(), 4)
+    (1.0, 1.7321)
+    """
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self._mean: NDArray[np.float64] = np.zeros(())
+        self._squares: NDArray[np.float64] = np.zeros(())
+
+    def add(self, chunk: NDArray[np.floating], weight: float) -> None:
+        """Take the embeddings [K, d] of one chunk; a weight of 0 leaves them out, whatever they hold."""
+        if weight == 0:
+            return
+        self.weight += weight
+        deviation = chunk - self._mean
+        self._mean = self._mean + deviation * (weight / self.weight)
+        self._squares = self._squares + weight * deviation * (chunk - self._mean)
+
+    def result(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and standard deviation [K, d] of what was added with a weight above 0."""
+        return self._mean.astype(np.float32), np.sqrt(self._squares / self.weight).astype(np.float32)
 
 
 def pool_time(chunks: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -41,7 +71,7 @@ def pool_time(chunks: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.float32
     Returns
     -------
     mean, std : np.ndarray [shape=(K, d)], float32
-        Computed in float64.
+        Computed in float64, see :class:`RunningPool`.
 
     Raises
     ------
@@ -64,14 +94,10 @@ def pool_time(chunks: ArrayLike, weights: ArrayLike) -> tuple[NDArray[np.float32
     if not weight.any():
         raise InputError(f"all {len(weight)} chunks have weight zero (silent or empty): nothing to pool")
 
-    heard = weight > 0
-    values, weight = values[heard], weight[heard] / weight.sum()
-    mean = np.einsum("n,nkd->kd", weight, values)  # float64, as the weights are
-    variance = np.zeros_like(mean)
-    for start in range(0, len(values), _BLOCK):
-        deviation = values[start : start + _BLOCK] - mean
-        variance += np.einsum("n,nkd->kd", weight[start : start + _BLOCK], deviation**2)
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+    pool = RunningPool()
+    for chunk, samples in zip(values, weight, strict=True):
+        pool.add(chunk, float(samples))
+    return pool.result()
 
 
 def apply_pooling(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from m2l2_mir.audio import read_info, stream
 from m2l2_mir.dataset.folder import AudioFile
-from m2l2_mir.embedding.pooling import pool_time
+from m2l2_mir.embedding.pooling import RunningPool
 from m2l2_mir.embedding.track import KnownTrack, TrackResult
 from m2l2_mir.errors import AudioError
 from m2l2_mir.loudness import integrated_loudness
@@ -52,7 +52,11 @@ class Chunk:
 
 
 class Track:
-    """Collects the embeddings of one file, and gives its result once, when all are there or the file has failed."""
+    """Summarises one file chunk by chunk, and gives its result once, when all are there or the file has failed.
+
+    Chunks come back in any order; those that run ahead wait, so that the sums do not depend on the order. Unless the
+    embeddings of all chunks are to be kept, no more than these few are held.
+    """
 
     def __init__(self, file: AudioFile, keep_chunks: bool) -> None:
         self.file, self.keep_chunks = file, keep_chunks
@@ -60,7 +64,11 @@ class Track:
         self.samples: list[int] = []  # real samples of each chunk read so far
         self.silent: list[bool] = []
         self.failed = False
-        self._embeddings: dict[int, NDArray[np.float32]] = {}
+        self._ahead: dict[int, NDArray[np.float32] | None] = {}
+        self._taken = 0
+        self._pool = RunningPool()
+        self._kept: list[NDArray[np.float16]] = []
+        self._finite = True
         self._read = False
         self._lock = threading.Lock()
 
@@ -70,11 +78,22 @@ class Track:
             self._read = True
             return self._result_if_complete()
 
-    def receive(self, index: int, embedding: NDArray[np.float32]) -> TrackResult | None:
-        """Take the embedding of one chunk; the result if it was the last one missing."""
+    def needs(self, chunk: Chunk) -> bool:
+        """Whether the embedding of a chunk counts: a silent one does only where all are kept."""
+        return self.keep_chunks or not self.silent[chunk.index]
+
+    def receive(self, index: int, embedding: NDArray[np.float32] | None) -> TrackResult | None:
+        """Take the embedding of one chunk, None if it is not needed; the result if it was the last one missing."""
         with self._lock:
-            self._embeddings[index] = embedding
+            self._ahead[index] = embedding
+            while self._taken in self._ahead:
+                self._take(self._ahead.pop(self._taken))
             return self._result_if_complete()
+
+    def place(self) -> dict[str, Any]:
+        """Where the file is, and what tells at a glance that it is the same."""
+        path = os.path.abspath(self.file.path).encode("utf-8", "backslashreplace").decode()
+        return {"path": path, **{key: self.facts[key] for key in ("size_bytes", "mtime_ns")}}
 
     def fail(self, reason: str) -> TrackResult:
         """Give up on the file, whatever was read of it so far."""
@@ -82,27 +101,37 @@ class Track:
         line = reason if reason.isprintable() else repr(reason)[1:-1]  # a file's name may hold a line break
         return TrackResult(**self._identity(), status="failed", reason=line)
 
+    def _take(self, embedding: NDArray[np.float32] | None) -> None:
+        samples, silent = self.samples[self._taken], self.silent[self._taken]
+        self._taken += 1
+        if embedding is None:
+            return
+        self._pool.add(embedding, 0 if silent else samples)
+        stored: NDArray[np.floating[Any]] = embedding
+        if self.keep_chunks:
+            with np.errstate(over="ignore"):  # told by the result
+                half = embedding.astype(np.float16)
+            self._kept.append(half)
+            stored = half
+        self._finite = self._finite and bool(np.isfinite(stored).all())
+
     def _result_if_complete(self) -> TrackResult | None:
-        if not self._read or self.failed or len(self._embeddings) < len(self.samples):
+        if not self._read or self.failed or self._taken < len(self.samples):
             return None
         samples, silent = np.array(self.samples), np.array(self.silent)
-        weights = np.where(silent, 0, samples)
-        if not weights.any():
-            return self.fail(f"silent: no chunk of {self.file.path.name} reaches {SILENCE_DBFS:g} dBFS")
-        chunks = np.stack([self._embeddings[index] for index in range(len(samples))])
-        with np.errstate(over="ignore"):  # told just below
-            half = chunks.astype(np.float16) if self.keep_chunks else None
-        if not np.isfinite(chunks if half is None else half).all():
+        if not self._finite:
             return self.fail(f"{self.file.path.name}: its embeddings are no finite numbers; check its level")
-        mean, std = pool_time(chunks, weights)
+        if not self._pool.weight:
+            return self.fail(f"silent: no chunk of {self.file.path.name} reaches {SILENCE_DBFS:g} dBFS")
+        mean, std = self._pool.result()
         return TrackResult(
             **self._identity(),
             status="ok",
-            chunks=len(chunks),
+            chunks=len(samples),
             silent_chunks=int((silent & (samples > 0)).sum()),
             mean=mean,
             std=std,
-            chunk_embeddings=half,
+            chunk_embeddings=np.stack(self._kept) if self.keep_chunks else None,
             chunk_samples=samples,
             chunk_silent=silent,
         )
@@ -170,8 +199,10 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
         yield chunk(np.pad(buffer, ((0, 0), (0, length - buffer.shape[1]))), real)
         buffer = buffer[:, config.chunk_samples :]
 
-    seconds = total / config.sample_rate
+    seconds, expected = total / config.sample_rate, info.duration
     if settings.excerpt is None:
-        if info.duration - seconds > CUT_OFF_SECONDS:
-            track.facts["reason"] = f"cut off: {seconds:.2f} s of {info.duration:.2f} s could be decoded"
         track.facts["duration"] = seconds
+    else:
+        expected = min(settings.excerpt[1], info.duration - settings.excerpt[0])
+    if expected - seconds > CUT_OFF_SECONDS:
+        track.facts["reason"] = f"cut off: {seconds:.2f} s of {expected:.2f} s could be decoded"

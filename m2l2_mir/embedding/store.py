@@ -112,7 +112,7 @@ class EmbeddingStore:
     @property
     def trained(self) -> bool:
         """False if the weights were random, so that nothing should be read into the embeddings."""
-        return not str(self.provenance["settings"].get("weights", "")).startswith("random:")
+        return bool(self.provenance["settings"].get("trained", False))
 
     def embeddings(self, pooling: str = "mean") -> NDArray[np.float32]:
         """The summaries of all tracks with status ok, in the order of :attr:`ok`.

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from m2l2_mir.embedding.durable import LOCK_NAME, WriterLock, is_unfinished
 from m2l2_mir.embedding.merging import merge_parts
@@ -148,6 +150,43 @@ class StoreWriter:
             or self._waiting_bytes >= _FLUSH_BYTES
         ):
             self.flush()
+
+    def relocate(self, places: Mapping[str, Mapping[str, Any]]) -> None:
+        """Record that finished tracks lie elsewhere, or carry another time stamp; their embeddings stay.
+
+        Parameters
+        ----------
+        places : mapping
+            track_id -> new values of ``path``, ``size_bytes`` and ``mtime_ns``.
+        """
+        self.flush()
+        pending = dict(places)
+        while pending:  # one part at a time; a flush may merge parts, so look again each time
+            live = self._parts.live()
+            rows = self._parts.winners(live)
+            rows = rows[rows["track_id"].isin(list(pending))]
+            if rows.empty:
+                break
+            part = live[rows["part"].iloc[0]]
+            for track_id in rows["track_id"][rows["part"] == rows["part"].iloc[0]]:
+                self._waiting[track_id] = self._row(part, track_id) | dict(pending.pop(track_id))
+            self.flush()
+
+    def _row(self, part: Part, track_id: str) -> dict[str, Any]:
+        """One track as :func:`~m2l2_mir.embedding.track.checked` gave it when it was added."""
+        shape = (self.provenance["num_embeddings"], self.provenance["dim"])
+        table = self._parts.read("tracks", part)
+        row: dict[str, Any] = table.filter(pc.equal(table["track_id"], track_id)).to_pylist()[0]
+        row |= {name: np.array(row[name], np.float32).reshape(shape) for name in ("mean", "std")}
+        if "chunks" in self._parts.kinds:
+            chunks = self._parts.read("chunks", part, track_id=track_id)
+            flat = chunks["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            row |= {
+                "embedding": flat.reshape(-1, *shape),
+                "samples": chunks["samples"].to_numpy(),
+                "silent": chunks["silent"].to_numpy(),
+            }
+        return row
 
     def flush(self) -> None:
         """Write the tracks that wait; when this returns they outlast a kill or a power cut.

@@ -154,13 +154,31 @@ class Attention(nn.Module):
         if causal and chunks > 1:
             # Chunk c sees chunks 0..c: one unmasked call a chunk costs less than one masked call for all.
             parts = [
-                F.scaled_dot_product_attention(queries, k[:, :, : end * tokens], v[:, :, : end * tokens])
+                attend(queries, k[:, :, : end * tokens], v[:, :, : end * tokens])
                 for end, queries in enumerate(q.split(kept, dim=2), start=1)
             ]
             out = torch.cat(parts, dim=2)
         else:
-            out = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[keep])
+            out = attend(q, k, v, None if mask is None else mask[keep])
         return self.out(out.transpose(1, 2).reshape(batch, chunks, kept, dim))
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Scaled dot-product attention of queries [B, heads, m, e] over keys and values [B, heads, n, e].
+
+    Inference on the CPU takes one head at a time where its scores fit into the cache, for the reason given at
+    :class:`Linear`.
+    """
+    own = q.device.type == "cpu" and mask is None and not torch.is_grad_enabled() and q.dtype == torch.float32
+    if not own or not 256 <= k.shape[2] <= 1024:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    batch, heads, queries, width = q.shape
+    out = q.new_empty(batch, queries, heads, width)  # as the caller wants it: heads side by side
+    for sample in range(batch):
+        for head in range(heads):
+            weights = linear(q[sample, head] * width**-0.5, k[sample, head]).softmax(dim=-1)
+            out[sample, :, head] = linear(weights, v[sample, head].T.contiguous())
+    return out.transpose(1, 2)
 
 
 class SwiGLU(nn.Module):

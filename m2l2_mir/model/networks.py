@@ -1,8 +1,10 @@
 """The three networks of the autoencoder: encoder, upsampler, consistency network.
 
 Sequences of one chunk are ordered [audio tokens | latent tokens | registers]. Summary embeddings are latent tokens
-that see, and are seen by, the whole chunk. With ordered latents the token k exchanges information with the audio
-tokens of the k-th time span only: an attention mask, so parameters, sequence and cost stay equal.
+that see, and are seen by, the whole chunk. With ordered latents the token k sees,
+and is seen by, the audio tokens of the k-th time span only: an attention mask, so parameters, sequence and cost stay
+equal. Audio tokens see each other in both, as in any codec whose receptive field is the chunk: from the second layer
+on, token k can hold something of other spans too.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from m2l2_mir.model.layers import LayerNorm, Linear, Transformer, noise_embeddin
 from m2l2_mir.model.patchifier import Depatchifier, Patchifier
 
 __all__ = ["ConsistencyNetwork", "Encoder", "Upsampler"]
+
+CACHE_BYTES = 20_000_000  # of last-level cache, about what processors have
 
 
 class Encoder(nn.Module):
@@ -45,6 +49,11 @@ class Encoder(nn.Module):
 
     def features(self, inputs: Tensor) -> Tensor:
         """Encoder input [N, channels, bins, frames] -> features before the bottleneck [N, latent_tokens, dim]."""
+        if inputs.device.type == "cpu" and not torch.is_grad_enabled():
+            return torch.cat([self._features(part) for part in inputs.split(_cached_chunks(self.config))])
+        return self._features(inputs)
+
+    def _features(self, inputs: Tensor) -> Tensor:
         tokens, _ = self.patchifier(inputs, self.gain)
         extra = torch.cat([self.latents, self.registers]).expand(len(tokens), -1, -1)
         x = torch.cat([tokens, extra], dim=1).unsqueeze(1)
@@ -153,6 +162,12 @@ def quantize(values: Tensor, config: ModelConfig) -> Tensor:
     return torch.round(values * half) / half
 
 
+def _cached_chunks(config: ModelConfig) -> int:
+    """Chunks whose finest feature map a CPU's cache holds: larger batches only wait for memory."""
+    stem_bins, stem_frames = config.bins // config.stem_patch[0], config.chunk_frames // config.stem_patch[1]
+    return max(1, CACHE_BYTES // (4 * config.level_channels[0] * stem_bins * stem_frames))
+
+
 def _learned(count: int, dim: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(count, dim) * dim**-0.5)
 
@@ -173,8 +188,10 @@ def _span_mask(config: ModelConfig, device: torch.device) -> Tensor | None:
     index = torch.arange(_sequence(config))
     audio = index < config.audio_tokens
     latent = ~audio & (index < config.audio_tokens + count)
+    register = ~audio & ~latent
     span = torch.cat([audio_span, latent_span, torch.full((config.registers,), -1)])
     same_span = span[:, None] == span[None, :]
     crossing = (audio[:, None] & latent[None, :]) | (latent[:, None] & audio[None, :])
     between = latent[:, None] & latent[None, :]
-    return (torch.eye(len(span), dtype=torch.bool) | ~between & (~crossing | same_span)).to(device)
+    bypass = (latent[:, None] & register[None, :]) | (register[:, None] & latent[None, :])
+    return (torch.eye(len(span), dtype=torch.bool) | ~between & ~bypass & (~crossing | same_span)).to(device)

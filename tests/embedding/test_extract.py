@@ -19,7 +19,7 @@ from m2l2_mir.embedding import extract as extract_module
 from m2l2_mir.embedding.extract import QUEUED_BATCHES, Silent, extract
 from m2l2_mir.embedding.reading import Chunk
 from m2l2_mir.embedding.store import EmbeddingStore
-from m2l2_mir.errors import InputError, StoreError
+from m2l2_mir.errors import InputError, StoreError, UntrainedWarning
 from m2l2_mir.model.checkpoint import load_model
 
 RATE = 44100
@@ -454,7 +454,7 @@ def test_only_what_changed_is_embedded_again(music, tmp_path, model, monkeypatch
     write(music / "new.wav", CHUNK, seed=8)
     sizes = calls_of(model, monkeypatch)
     second = extract(music, out=tmp_path / "store", model=model)
-    assert sum(sizes) == 3 + 2
+    assert sum(sizes) == 2 + 1  # without the padding behind the last samples
     assert sorted(second.tracks["track_id"]) == sorted([*before, "new.wav"])
     after = vectors(second)
     np.testing.assert_allclose(after["exact.wav"][:, :64], by_hand(model, music / "exact.wav")[3], rtol=0, atol=1e-5)
@@ -527,9 +527,13 @@ def test_a_library_may_move_and_be_reached_another_way(tmp_path, model, monkeypa
     sizes = calls_of(model, monkeypatch)
     store = extract(tmp_path / "new", out=tmp_path / "store", model=model)
     assert sizes == []
+    assert list(store.tracks["path"]) == [str(tmp_path / "new" / name) for name in ("a.wav", "b.wav")]
+    told = Recorder()
+    extract(tmp_path / "new", out=tmp_path / "store", model=model, observer=told)
+    assert told.unchanged == 2  # told from their time stamps, in their new place
     write(tmp_path / "new" / "a.wav", seed=3)
     store = extract(tmp_path / "new", out=tmp_path / "store", model=model)
-    assert sum(sizes) == 3
+    assert sum(sizes) == 2
     (tmp_path / "link").symlink_to(tmp_path / "new")
     write(tmp_path / "new" / "a.wav", seed=4)  # changed, and the path in the store leads to the same file
     told = Recorder()
@@ -598,8 +602,16 @@ def test_wrong_arguments_are_refused_before_anything_is_written(tmp_path, model,
     assert not (tmp_path / "store").exists()
 
 
-def test_no_files_make_an_empty_store(tmp_path, model, threads_end):
-    assert len(extract([], out=tmp_path / "store", model=model)) == 0
+def test_no_files_are_an_error_before_anything_is_made(tmp_path, model):
+    with pytest.raises(InputError, match="no audio files"):
+        extract([], out=tmp_path / "store", model=model)
+    assert not (tmp_path / "store").exists()
+
+
+def test_untrained_weights_are_warned_of(tmp_path, model):
+    with pytest.warns(UntrainedWarning, match="random:m2l2-tiny:0"):
+        store = extract(write(tmp_path / "a.wav", CHUNK), out=tmp_path / "store", model=model)
+    assert not store.trained
 
 
 # When something breaks
@@ -607,7 +619,7 @@ def test_no_files_make_an_empty_store(tmp_path, model, threads_end):
 
 def test_an_error_of_the_encoder_reaches_the_caller(tmp_path, model, monkeypatch, threads_end):
     for name in "abcd":
-        write(tmp_path / "music" / f"{name}.wav", CHUNK, seed=ord(name))  # two chunks each
+        write(tmp_path / "music" / f"{name}.wav", CHUNK + 100, seed=ord(name))  # two chunks each
 
     def fail(call):
         if call == 6:

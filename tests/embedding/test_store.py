@@ -19,7 +19,7 @@ from m2l2_mir.errors import InputError, StoreError
 
 K, D = 2, 3
 PROVENANCE = {
-    "settings": {"weights": "sha256:1234", "model": {"latent_dim": D, "levels": (1, 2)}},
+    "settings": {"weights": "sha256:1234", "trained": True, "model": {"latent_dim": D, "levels": (1, 2)}},
     "versions": {"m2l2-mir": "0.1.0"},
     "num_embeddings": K,
     "dim": D,
@@ -195,7 +195,7 @@ def test_other_versions_are_recorded(tmp_path):
 
 
 def test_random_weights_are_not_trained(tmp_path):
-    write(tmp_path, provenance=PROVENANCE | {"settings": {"weights": "random:m2l2-tiny"}})
+    write(tmp_path, provenance=PROVENANCE | {"settings": {"weights": "random", "trained": False}})
     assert not EmbeddingStore.open(tmp_path).trained
     assert EmbeddingStore.open(tmp_path).embeddings().shape == (0, K, D)
 
@@ -361,3 +361,25 @@ def test_reader_of_a_store_rewritten_meanwhile_says_so(tmp_path, monkeypatch, la
     for ask in (reader.embeddings, lambda: reader.chunks("a")):
         with pytest.raises(StoreError, match="open it again"):
             ask()
+
+
+@pytest.mark.parametrize("keep_chunks", [False, True])
+def test_a_track_that_lies_elsewhere_keeps_its_embeddings(tmp_path, keep_chunks):
+    with StoreWriter.open(tmp_path, PROVENANCE, keep_chunks=keep_chunks) as writer:
+        for track_id in "abc":
+            writer.add(result(track_id))
+            writer.flush()
+    before = EmbeddingStore.open(tmp_path)
+    vectors = before.embeddings("mean+std")
+    chunks = (before.chunks("b"), before.chunk_table("b")) if keep_chunks else None
+    with StoreWriter.open(tmp_path, PROVENANCE, keep_chunks=keep_chunks) as writer:
+        writer.add(result("d"))
+        place = {"path": "new/b.wav", "size_bytes": 7, "mtime_ns": 8}
+        writer.relocate({"b": place, "d": place | {"path": "new/d.wav"}, "unknown": place})
+    after = EmbeddingStore.open(tmp_path)
+    assert list(after.tracks["path"]) == ["music/a.wav", "new/b.wav", "music/c.wav", "new/d.wav"]
+    assert after.tracks.set_index("track_id").loc["b", ["size_bytes", "mtime_ns"]].tolist() == [7, 8]
+    np.testing.assert_array_equal(after.embeddings("mean+std")[:3], vectors)
+    if chunks is not None:
+        np.testing.assert_array_equal(after.chunks("b"), chunks[0])
+        pd.testing.assert_frame_equal(after.chunk_table("b"), chunks[1])
