@@ -225,9 +225,11 @@ def _open_sequential(path: Path, stack: ExitStack) -> _Sequential:
         opened = _Sequential(file.fileno(), closefd=False)
     except soundfile.LibsndfileError:
         # libsndfile believes in an MP3 that begins with junk only because of its name.
-        head = os.pread(file.fileno(), 1 << 16, 0)
-        if path.suffix.lower() not in {".mp3", ".mp2"} or not re.search(rb"\xff[\xe2-\xff]", head):
+        if path.suffix.lower() not in {".mp3", ".mp2"}:
             raise
+        with open(path, "rb") as again:
+            if not re.search(rb"\xff[\xe2-\xff]", again.read(1 << 16)):
+                raise
         opened = _Sequential(os.fsencode(path))
     stack.enter_context(opened)
     return opened

@@ -32,6 +32,10 @@ class StoreError(M2L2Error, OSError):
     """An embedding store is damaged, or holds embeddings made with other settings."""
 
 
+class MissingExtraError(M2L2Error, ImportError):
+    """A package of one of the extras is not installed; the message holds the command that installs it."""
+
+
 class AudioWarning(UserWarning):
     """An audio file was used although something about it is not as it should be."""
 

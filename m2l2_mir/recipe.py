@@ -11,7 +11,8 @@ import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from m2l2_mir.errors import ConfigError
 
@@ -36,7 +37,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str = "the 
     Raises
     ------
     ConfigError
-        A key is unknown, or a value is refused by the dataclass.
+        A key is unknown, a value has not the annotated type, or is refused by the dataclass.
     """
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for key in values:
@@ -44,8 +45,13 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], *, source: str = "the 
             raise ConfigError(
                 f"unknown key {key!r} in {source}{close_match(key, known)}; known keys: {', '.join(known)}"
             )
+    annotations = get_type_hints(cls)
+    frozen = {key: _frozen(value) for key, value in values.items()}
+    for key, value in frozen.items():
+        if not _fits(value, annotations[key]):
+            raise ConfigError(f"{key} in {source} must be {_name(annotations[key])}: {value!r}")
     try:
-        return cls(**{key: _frozen(value) for key, value in values.items()})
+        return cls(**frozen)
     except TypeError as error:
         raise ConfigError(f"{source}: {error}") from error
 
@@ -65,6 +71,31 @@ def from_toml(cls: type[T], path: str | Path) -> T:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     return from_mapping(cls, values, source=str(path))
+
+
+def _fits(value: Any, annotation: Any) -> bool:
+    """Whether a value from TOML or JSON is of an annotated type: plain types, literals, tuples and unions of these."""
+    kind, arguments = get_origin(annotation), get_args(annotation)
+    if kind in (Union, UnionType):
+        return any(_fits(value, option) for option in arguments)
+    if kind is Literal:
+        return value in arguments
+    if kind is tuple:
+        if not isinstance(value, tuple):
+            return False
+        items = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        return len(items) == len(value) and all(_fits(*pair) for pair in zip(value, items, strict=True))
+    if annotation is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, annotation)
+
+
+def _name(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(repr, get_args(annotation)))}"
+    return annotation.__name__ if isinstance(annotation, type) else str(annotation)
 
 
 def _frozen(value: Any) -> Any:

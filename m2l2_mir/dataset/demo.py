@@ -7,11 +7,10 @@ differ in key; two are major and two minor, two are chorales and two are dances.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ import soundfile
 
 from m2l2_mir.dataset.rendering import Note, find_soundfont, render
 from m2l2_mir.dataset.scores import chorale, orchestrate, tune_with_chords
+from m2l2_mir.durable import write_durably
 
 SECONDS, QUICK_SECONDS = 12.0, 6.0
 LEVEL_DBFS = -20.0
@@ -175,16 +175,12 @@ def _stamp_of(path: Path) -> str | None:
 
 
 def _write_flac(path: Path, waveform: np.ndarray, sample_rate: int, stamp: str) -> None:
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=".part")
-    os.close(handle)
-    try:
-        with soundfile.SoundFile(aside, "w", sample_rate, len(waveform), "PCM_16", format="FLAC") as file:
+    def write(out: IO[bytes]) -> None:
+        with soundfile.SoundFile(out, "w", sample_rate, len(waveform), "PCM_16", format="FLAC") as file:
             file.comment = stamp
             file.write(waveform.T)
-        os.chmod(aside, 0o644)  # mkstemp makes it private
-        os.replace(aside, path)
-    finally:
-        Path(aside).unlink(missing_ok=True)
+
+    write_durably(path, write)
 
 
 def _credits(pieces: tuple[Piece, ...], soundfont_name: str) -> list[str]:

@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from m2l2_mir.errors import InputError, M2L2Error
+from m2l2_mir.errors import InputError, MissingExtraError
 
 SYNTHESIZER_RATE = 48_000
 RELEASE_SECONDS = 1.0
@@ -37,10 +37,6 @@ _MELODIC_CHANNELS = [channel for channel in range(16) if channel != _PERCUSSION_
 # 24,000 ticks a quarter at 120 quarters a minute: one tick is one sample of the synthesizer.
 _TICKS_PER_QUARTER = 24_000
 _MICROSECONDS_PER_QUARTER = 500_000
-
-
-class MissingExtraError(M2L2Error, ImportError):
-    """A package of the ``[render]`` extra is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from m2l2_mir.embedding.durable import is_unfinished, remove_unfinished, write_durably
+from m2l2_mir.durable import is_unfinished, remove_unfinished, write_durably
 from m2l2_mir.embedding.track import CHUNK_FIELDS, TRACK_FIELDS
 from m2l2_mir.errors import StoreError
 

@@ -7,12 +7,11 @@ weight zero (silent, or nothing but padding) are left out.
 
 from __future__ import annotations
 
-import difflib
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.recipe import close_match
 
 __all__ = ["POOLINGS", "RunningPool", "apply_pooling", "pool_time", "uses_std"]
 
@@ -153,7 +152,6 @@ def uses_std(pooling: str) -> bool:
     (False, True)
     """
     if pooling not in POOLINGS:
-        close = difflib.get_close_matches(str(pooling), POOLINGS, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        hint = close_match(str(pooling), list(POOLINGS))
         raise InputError(f"unknown pooling {pooling!r}{hint}; there are: {', '.join(POOLINGS)}")
     return pooling.startswith("mean+std")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from m2l2_mir.embedding.durable import write_json
+from m2l2_mir.durable import write_json
 from m2l2_mir.errors import InputError, StoreError
 
 __all__ = ["FORMAT", "PROVENANCE_NAME", "complete", "read_provenance", "record", "utc_now"]

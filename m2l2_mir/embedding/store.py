@@ -9,7 +9,6 @@ tidies that up.
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -24,6 +23,7 @@ from m2l2_mir.embedding.provenance import read_provenance
 from m2l2_mir.embedding.track import CHUNK_FIELDS, TRACK_FIELDS, KnownTrack, TrackResult
 from m2l2_mir.embedding.writer import StoreWriter
 from m2l2_mir.errors import InputError, StoreError
+from m2l2_mir.recipe import close_match
 
 __all__ = ["EmbeddingStore", "KnownTrack", "StoreWriter", "TrackResult"]
 
@@ -207,9 +207,8 @@ class EmbeddingStore:
         if "chunks" not in self._parts.kinds:
             raise StoreError(f"{self.path} kept no chunks: embed again into another --out with --keep chunks")
         if track_id not in self._index:
-            close = difflib.get_close_matches(str(track_id), self._index[:_MOST_IDS_COMPARED], n=1)
-            hint = f": did you mean {close[0]!r}?" if close else "; .tracks lists what it holds"
-            raise InputError(f"no track {track_id!r} in {self.path}{hint}")
+            hint = close_match(str(track_id), list(self._index[:_MOST_IDS_COMPARED]))
+            raise InputError(f"no track {track_id!r} in {self.path}{hint or '; .tracks lists what it holds'}")
         row = int(self._index.get_indexer([track_id])[0])
         if self._rows["status"].iat[row] != "ok":
             raise InputError(f"track {track_id!r} has no chunks, it failed: {self._rows['reason'].iat[row]}")

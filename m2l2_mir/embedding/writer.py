@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from m2l2_mir.embedding.durable import LOCK_NAME, WriterLock, is_unfinished
+from m2l2_mir.durable import is_unfinished
+from m2l2_mir.embedding.lock import LOCK_NAME, WriterLock
 from m2l2_mir.embedding.merging import merge_parts
 from m2l2_mir.embedding.parts import Kind, Part, Parts
 from m2l2_mir.embedding.provenance import PROVENANCE_NAME, complete, read_provenance, record

@@ -55,6 +55,7 @@ class Music2Latent2(nn.Module):
         super().__init__()
         self.config = config
         self.weights_id = "random"  # set by whoever loads weights: where they come from
+        self.metadata: dict[str, str] = {}  # what the checkpoint states beside, such as licence and citation
         self.encoder = Encoder(config)
         self.upsampler = Upsampler(config)
         self.consistency = ConsistencyNetwork(config)
@@ -131,7 +132,7 @@ class Music2Latent2(nn.Module):
 
     def encode_spectrograms(self, spectrograms: Tensor, *, features: Features = "bottleneck") -> Tensor:
         """Encode spectrograms [n, 2 * channels, bins, frames]; the result is float32 on the CPU."""
-        inputs = self.encoder_inputs(spectrograms)
+        inputs = self.encoder_inputs(spectrograms).to(self.encoder.gain.dtype)
         if features == "pre-bottleneck":
             return self.encoder.features(inputs).float().cpu()
         if features != "bottleneck":
@@ -181,7 +182,8 @@ class Music2Latent2(nn.Module):
         method : {"two-step", "single-step", "parallel"}
             See :mod:`m2l2_mir.model.decoding`.
         sigma_cond : float
-            Noise level given to the chunks already decoded, which condition the next. 0: none.
+            Noise level given to the chunks already decoded, which condition the next. 0: none. Not used by
+            ``"parallel"``.
         position_cond : float, optional
             The same as a position in [0, 1] on the noise schedule; overrides `sigma_cond`.
         steps : int, optional
@@ -204,8 +206,8 @@ class Music2Latent2(nn.Module):
         covered = len(given) * self.config.chunk_samples + self.config.overlap * (1 if framing == "official" else -1)
         if num_samples is not None and not 0 <= num_samples <= covered:
             raise InputError(f"num_samples must lie in 0 to {covered}, what {len(given)} chunks cover: {num_samples}")
-        if seed < 0:
-            raise InputError(f"seed must not be negative: {seed}")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise InputError(f"seed must be a whole number, 0 or more: {seed!r}")
         pieces = self.decode_stream(
             given,
             num_samples=num_samples,
@@ -236,10 +238,12 @@ class Music2Latent2(nn.Module):
         Memory does not grow with the length. ``"two-step"`` runs one chunk behind its input, ``"parallel"`` a few.
         """
         if position_cond is not None:
+            if not 0 <= position_cond <= 1:
+                raise InputError(f"position_cond must lie in 0 to 1: {position_cond}")
             sigma_cond = consistency.sigma_at(position_cond, self.config)
         spectrograms = decoding.decode(
             self.denoise,
-            (self.condition(self._checked(chunk)[None])[0] for chunk in embeddings),
+            (self.condition(self._checked(torch.as_tensor(chunk))[None])[0] for chunk in embeddings),
             noise,
             self.config,
             method=method,
@@ -298,7 +302,7 @@ def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelCo
         array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
         raise InputError("the waveform holds NaN or infinite samples")
-    if not sample_rate > 0:
-        raise InputError(f"sample_rate must be positive: {sample_rate}")
-    array = map_channels(array, config.channels)
-    return np.ascontiguousarray(resample(array, sample_rate, config.sample_rate))
+    if not (isinstance(sample_rate, int | float | np.number) and sample_rate > 0 and sample_rate == int(sample_rate)):
+        raise InputError(f"sample_rate must be a positive whole number of Hz: {sample_rate!r}")
+    array = resample(map_channels(array, config.channels), int(sample_rate), config.sample_rate)
+    return np.require(array, requirements=["C", "W"])  # torch warns of arrays that it might not write to

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,6 @@ __all__ = ["catalogue", "describe"]
 CITATIONS = {
     "codicodec": "Pasini, Lattner, Fazekas: CoDiCodec, arXiv 2509.09836",
     "": "Pasini, Lattner, Fazekas: Music2Latent2, arXiv 2501.17578",
-}
-LICENCES = {
-    "codicodec": "published weights: CC BY-NC 4.0, not included; this code: MIT",
-    "": "MIT (code and random weights)",
 }
 
 
@@ -46,20 +43,21 @@ def describe(name: str) -> dict[str, Any]:
     CheckpointError
         There is no such model.
     """
+    stated: Mapping[str, str] = {}
     if name in preset_names():
         config, weights = ModelConfig.preset(name), f"untrained, as random:{name}"
     else:
         model = load_model(name, device="cpu")
-        config, weights = model.config, model.weights_id
-    family = "codicodec" if config.name == "codicodec" else ""
+        config, weights, stated = model.config, model.weights_id, model.metadata
+    citation = CITATIONS["codicodec" if config.name == "codicodec" else ""]
     return {
         "name": config.name,
         "weights": weights,
         "parameters": _parameters(config),
         "embeddings": f"{config.num_embeddings} x {config.latent_dim} for each {config.chunk_seconds:.3f} s of music",
         "compression": f"{config.compression:g} x",
-        "licence": LICENCES[family],
-        "citation": CITATIONS[family],
+        "licence": stated.get("licence", "MIT" if "random:" in weights else "not stated in the checkpoint"),
+        "citation": stated.get("citation", citation),
         "config": config.to_dict(),
     }
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import CheckpointError, ConfigError
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.config import ModelConfig, preset_names
@@ -27,6 +28,7 @@ __all__ = ["load_model", "random_model", "save_model", "tensors_sha256"]
 
 FORMAT = "m2l2-mir/1"
 DEFAULT_SEED = 0
+OWN_KEYS = ("format", "config", "sha256", "trained")  # of the metadata; the rest is the caller's
 
 
 def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
@@ -86,20 +88,18 @@ def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str,
     config = json.dumps(model.config.to_dict())
     sha256 = tensors_sha256(tensors, config)
     header = {
+        **model.metadata,
         **(metadata or {}),
         "format": FORMAT,
         "config": config,
         "sha256": sha256,
         "trained": "yes" if model.trained else f"no: {model.weights_id}",
     }
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    content = save(tensors, metadata=header)
     try:
-        save_file(tensors, aside, metadata=header)
-        os.replace(aside, path)
-    except (SafetensorError, OSError) as error:
+        write_durably(path, lambda file: file.write(content))
+    except OSError as error:
         raise CheckpointError(f"cannot write the checkpoint {path}: {error}") from error
-    finally:
-        aside.unlink(missing_ok=True)
     return sha256
 
 
@@ -140,6 +140,7 @@ def _load_file(path: Path) -> Music2Latent2:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"the tensors of {path} do not fit its configuration {config.name!r}: {error}") from error
+    model.metadata = {key: text for key, text in header.items() if key not in OWN_KEYS}
     trained = header.get("trained", "yes")
     model.weights_id = f"sha256:{sha256}" if trained == "yes" else trained.removeprefix("no: ")
     return model

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -82,14 +83,28 @@ class ModelConfig:
     rho: float = 7.0
 
     def __post_init__(self) -> None:
-        sizes = ("sample_rate", "channels", "n_fft", "hop_length", "chunk_frames", "dim", "heads")
-        for field in (*sizes, "num_embeddings", "latent_dim", "latent_tokens"):
+        self._check_numbers()
+        self._check_shapes()
+
+    def _check_numbers(self) -> None:
+        sizes = ("sample_rate", "channels", "n_fft", "hop_length", "chunk_frames", "dim", "heads", "context_chunks")
+        layers = ("encoder_layers", "upsampler_layers", "consistency_layers")
+        for field in (*sizes, *layers, "num_embeddings", "latent_dim", "latent_tokens", "fsq_levels"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"{field} must be at least 1: {getattr(self, field)}")
-        if self.n_fft % self.hop_length or self.n_fft // self.hop_length < 2:
-            raise ConfigError(
-                f"n_fft must be a multiple of hop_length, at least twice it: {self.n_fft}, {self.hop_length}"
-            )
+        for field in ("amplitude_scale", "amplitude_power", "mlp_ratio", "sigma_min", "sigma_data", "rho"):
+            if not getattr(self, field) > 0:
+                raise ConfigError(f"{field} must be above 0: {getattr(self, field)}")
+        if not self.sigma_min < self.sigma_max:
+            raise ConfigError(f"sigma_min must lie below sigma_max: {self.sigma_min}, {self.sigma_max}")
+        if self.registers < 0:
+            raise ConfigError(f"registers must not be negative: {self.registers}")
+        if self.noise_dim < 4 or self.noise_dim % 2:
+            raise ConfigError(f"noise_dim must be even and at least 4: {self.noise_dim}")
+        if self.latent_rescale is not None and not self.latent_rescale > 0:
+            raise ConfigError(f"latent_rescale must be above 0: {self.latent_rescale}")
+        if self.bottleneck == "fsq" and self.fsq_levels % 2 == 0:
+            raise ConfigError(f"fsq_levels must be odd: {self.fsq_levels}")
         for field, known in (
             ("amplitude_transform", ("component", "polar")),
             ("latents", ("summary", "ordered")),
@@ -97,10 +112,27 @@ class ModelConfig:
         ):
             if getattr(self, field) not in known:
                 raise ConfigError(f"{field} must be one of {known}: {getattr(self, field)!r}")
+
+    def _check_shapes(self) -> None:
+        if self.n_fft % self.hop_length or self.n_fft // self.hop_length < 2:
+            raise ConfigError(
+                f"n_fft must be a multiple of hop_length, at least twice it: {self.n_fft}, {self.hop_length}"
+            )
         if not len(self.level_channels) == len(self.level_blocks) == len(self.downsample) + 1:
             raise ConfigError("level_channels and level_blocks need one entry a level, downsample one fewer")
         if self.encoder_blocks is not None and len(self.encoder_blocks) != len(self.level_blocks):
             raise ConfigError(f"encoder_blocks needs one entry a level: {self.encoder_blocks}")
+        if min(self.level_blocks + (self.encoder_blocks or ())) < 0 or not any(self.level_blocks):
+            raise ConfigError(
+                f"level_blocks and encoder_blocks count blocks, and the latents reach the decoder through those of "
+                f"level_blocks: {self.level_blocks}, {self.encoder_blocks}"
+            )
+        for narrow, wide in pairwise((*self.level_channels, self.level_channels[-1])):
+            if narrow < 8 or narrow % min(narrow // 4, 32) or wide % narrow:
+                raise ConfigError(
+                    f"level_channels must be multiples of 32 (or of 4 below 128), each a multiple of the one before: "
+                    f"{self.level_channels}"
+                )
         if self.level_channels[-1] != self.dim:
             raise ConfigError(
                 f"the last level must be as wide as the transformers: {self.level_channels[-1]} != {self.dim}"
@@ -117,16 +149,12 @@ class ModelConfig:
             )
         if self.dim % self.heads:
             raise ConfigError(f"dim must be a multiple of heads: {self.dim}, {self.heads}")
-        if self.bottleneck == "fsq" and self.fsq_levels % 2 == 0:
-            raise ConfigError(f"fsq_levels must be odd: {self.fsq_levels}")
         if self.latents == "ordered":
             tokens, spans = self.token_grid[1], self.latent_tokens
             if tokens % spans and spans % tokens:
                 raise ConfigError(
                     f"ordered latents need time positions and latent tokens that divide: {tokens}, {spans}"
                 )
-        if self.context_chunks < 1:
-            raise ConfigError(f"context_chunks must be at least 1: {self.context_chunks}")
 
     # Derived sizes
 

@@ -9,7 +9,9 @@ few chunks in memory. A window is `context_chunks` consecutive chunks (2 in the 
   leaves the draft as it is.
 * ``"single-step"``: the same context, but the right half is final at once.
 * ``"parallel"`` (CoDiCodec, arXiv 2509.09836): all chunks start from noise and are denoised in `steps` steps, in
-  windows that shift by half a window from step to step, so that information travels across boundaries.
+  windows that shift by half a window from step to step, so that information travels across boundaries. A chunk that
+  is left alone at an end is denoised without a neighbour; CoDiCodec puts a chunk of zeros behind it, which a causal
+  model does not see: the result is the same.
 """
 
 from __future__ import annotations

@@ -156,12 +156,6 @@ def bound(z: Tensor, config: ModelConfig) -> Tensor:
     return torch.tanh(z) * (1 - 1e-3) if config.bottleneck == "fsq" else torch.tanh(z)
 
 
-def quantize(values: Tensor, config: ModelConfig) -> Tensor:
-    """Round bounded values to the levels of the "fsq" bottleneck."""
-    half = config.fsq_levels // 2
-    return torch.round(values * half) / half
-
-
 def _cached_chunks(config: ModelConfig) -> int:
     """Chunks whose finest feature map a CPU's cache holds: larger batches only wait for memory."""
     stem_bins, stem_frames = config.bins // config.stem_patch[0], config.chunk_frames // config.stem_patch[1]

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from m2l2_mir.durable import write_durably
 from m2l2_mir.report import figures, page
 from m2l2_mir.report.library import NEIGHBOURS, Library, heading, legend, load_library, player, row_line
 from m2l2_mir.report.neighbours import (
@@ -86,7 +87,10 @@ def write_demo_report(
         badge="" if trained else UNTRAINED_BADGE,
         badge_note="" if trained else untrained_note,
     )
-    return page.write_atomically(Path(out) / "index.html", text)
+    path = Path(out) / "index.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_durably(path, lambda file: file.write(text.encode("utf-8")))
+    return path
 
 
 def _tracks_section(library: Library) -> str:

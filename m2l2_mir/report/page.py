@@ -16,12 +16,9 @@ import base64
 import html
 import io
 import json
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -186,20 +183,6 @@ def page(title: str, *sections: str, lede: str, badge: str = "", badge_note: str
         f'<header><h1>{escape(title)}</h1><p class="lede">{escape(lede)}</p>{mark}</header>'
         f"<main>{''.join(sections)}</main><script>{script}</script></body></html>\n"
     )
-
-
-def write_atomically(path: Path, text: str) -> Path:
-    """Write a text file aside and rename it, so that a reader never meets half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(aside, 0o644)  # mkstemp makes it private
-        os.replace(aside, path)
-    finally:
-        Path(aside).unlink(missing_ok=True)
-    return path
 
 
 def _asset(name: str) -> str:

@@ -10,7 +10,7 @@ from m2l2_mir.model import spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.model.config import ModelConfig
-from m2l2_mir.model.layers import Attention, Linear, SwiGLU
+from m2l2_mir.model.layers import Attention, Linear, SwiGLU, attend
 from m2l2_mir.model.official import codicodec_names
 
 
@@ -108,6 +108,15 @@ def test_denoising_a_window_does_not_depend_on_its_batch(model, rng):
         torch.testing.assert_close(together[row], alone[0], atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("keys", [255, 256, 700, 1025])
+def test_attention_by_head_is_attention(keys, rng):
+    q, k, v = randn(rng, 2, 3, 40, 16), randn(rng, 2, 3, keys, 16), randn(rng, 2, 3, keys, 16)
+    with torch.no_grad():
+        out = attend(q, k, v)
+    expected = torch.softmax(q @ k.transpose(2, 3) / 4, dim=-1) @ v
+    torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-5)
+
+
 # The encoder
 
 
@@ -136,6 +145,10 @@ def test_ordered_latents_see_their_time_span_only(latents, make_model, rng):
         model.encoder.latents[2] += randn(rng, model.config.dim)  # nor do ordered latents see one another
         moved = (model.encoder.features(tokens.flatten(1, 2))[0] - before).abs().amax(-1) > 1e-5
         assert moved.tolist() == [latents == "summary" or latent == 2 for latent in range(times)]
+        before = model.encoder.features(tokens.flatten(1, 2))[0]
+        model.encoder.registers += randn(rng, model.config.dim)  # which would be a way round the spans
+        moved = (model.encoder.features(tokens.flatten(1, 2))[0] - before).abs().amax(-1) > 1e-5
+        assert moved.tolist() == [latents == "summary"] * times
 
 
 def test_ordered_latents_fill_their_time_span_only(make_model, rng):

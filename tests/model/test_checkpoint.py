@@ -1,6 +1,7 @@
 """Checkpoints: bitwise there and back, and nothing damaged, foreign or dangerous is loaded."""
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from m2l2_mir.errors import CheckpointError
-from m2l2_mir.model import checkpoint
 from m2l2_mir.model.checkpoint import load_model, random_model, save_model, tensors_sha256
 from m2l2_mir.model.config import ModelConfig
 
@@ -138,11 +138,10 @@ def test_content_that_does_not_fit_is_refused(saved):
 def test_a_failed_save_leaves_nothing_behind_and_the_old_file_whole(model, saved, monkeypatch):
     before = saved.read_bytes()
 
-    def full_disk(tensors, path, metadata):
-        Path(path).write_bytes(b"half a file")
+    def full_disk(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    monkeypatch.setattr(os, "fsync", full_disk)  # when half a file has been written
     for path in (saved, saved.with_name("new.safetensors")):
         with pytest.raises(CheckpointError, match="No space left"):
             save_model(model, path)

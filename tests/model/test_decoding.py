@@ -321,7 +321,7 @@ def test_a_drawn_out_decoding_takes_embeddings_one_by_one(model, embeddings):
         (torch.full((1, 8, 64), torch.nan), {}, "NaN"),
         (torch.zeros(1, 8, 64), {"num_samples": -1}, "num_samples"),
         (torch.zeros(1, 8, 64), {"method": "fast"}, "'fast'"),
-        (torch.zeros(1, 8, 64), {"position_cond": 1.1}, "sigma_cond"),
+        (torch.zeros(1, 8, 64), {"position_cond": 1.1}, "position_cond"),
         (torch.zeros(1, 8, 64), {"framing": "offical"}, "'offical'"),
     ],
 )
