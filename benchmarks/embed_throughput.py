@@ -173,12 +173,14 @@ def warm_page_cache(folder: Path) -> None:
 def extraction(music: Path, store: Path) -> dict[str, Any]:
     """Extract into a new store: times, speed and peak memory of this process."""
     begun = time.perf_counter()
-    from m2l2_mir.embedding.extract import extract
+    from m2l2_mir.embedding.extract import extract, keep_freed_memory
     from m2l2_mir.model.checkpoint import load_model
 
     imported = time.perf_counter()
     model = load_model("random:m2l2-small", device="cpu")
     loaded = time.perf_counter()
+    keep_freed_memory()  # as the command line does
+    warnings.simplefilter("ignore")  # the weights are untrained
     cpu = cpu_times()
     result = extract(music, out=store, model=model)
     wall = time.perf_counter() - loaded

@@ -10,8 +10,10 @@ A track is handed to the store when its last chunk is back. Memory is bounded by
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,10 +39,11 @@ from m2l2_mir.model import DEFAULT_MODEL
 from m2l2_mir.model.autoencoder import Features, Music2Latent2
 from m2l2_mir.model.checkpoint import load_model, tensors_sha256
 
-__all__ = ["Observer", "extract", "extract_files"]
+__all__ = ["Observer", "extract", "extract_files", "keep_freed_memory"]
 
 BATCH_SIZE = {"cpu": 8, "cuda": 32}
 QUEUED_BATCHES = 4  # for each encoding thread
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 IDLE_SECONDS = 2.0  # after so long without a result, what is finished goes to disk
 
 
@@ -175,6 +178,19 @@ def extract_files(
                 observer.finished(result)
         writer.relocate(moved)
     return EmbeddingStore.open(Path(out))
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep what threads free; for a process that does little else than extract.
+
+    glibc gives memory freed by a thread back to the system at once, and the next batch pays for it again in page
+    faults: a tenth of the time of an extraction. Does nothing where there is no glibc.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_TRIM_THRESHOLD, 256 << 20)
+            mallopt(M_MMAP_THRESHOLD, 32 << 20)
 
 
 class Pipeline:

@@ -128,13 +128,14 @@ def to_complex(spectrogram: Tensor, config: ModelConfig) -> Tensor:
 
 def log_magnitude(spectrogram: Tensor, config: ModelConfig) -> Tensor:
     """Log magnitude, about 0 to 2: [..., 2 * channels, bins, frames] -> [..., channels, bins, frames]."""
-    real, imaginary = spectrogram[..., 0::2, :, :], spectrogram[..., 1::2, :, :]
     if config.amplitude_transform == "polar":
+        real, imaginary = spectrogram[..., 0::2, :, :], spectrogram[..., 1::2, :, :]
         magnitude = (torch.hypot(real, imaginary) / config.amplitude_scale) ** (1 / config.amplitude_power)
     else:
         power = 2 / config.amplitude_power
-        scale = config.amplitude_scale**-power
-        magnitude = (scale * (real.abs() ** power + imaginary.abs() ** power)) ** 0.5
+        squares = spectrogram.abs().pow_(power)
+        squares = squares[..., 0::2, :, :] + squares[..., 1::2, :, :]
+        magnitude = squares.mul_(config.amplitude_scale**-power).sqrt_()
     return torch.log1p(10 * magnitude) / 4
 
 
@@ -158,7 +159,7 @@ def _window(config: ModelConfig, device: torch.device) -> Tensor:
 def _compress(parts: Tensor, config: ModelConfig) -> Tensor:
     """Amplitude compression; real and imaginary part on the last axis."""
     if config.amplitude_transform == "component":
-        return parts.sign() * parts.abs().pow_(config.amplitude_power).mul_(config.amplitude_scale)
+        return parts.abs().pow_(config.amplitude_power).mul_(config.amplitude_scale).copysign_(parts)
     magnitude = torch.linalg.vector_norm(parts, dim=-1, keepdim=True)
     return parts * config.amplitude_scale * magnitude.clamp(min=1e-12) ** (config.amplitude_power - 1)
 

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from m2l2_mir.errors import CheckpointError
 from m2l2_mir.model.checkpoint import load_model, random_model, save_model, tensors_sha256
-from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.config import PRESETS, ModelConfig
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_random_models_follow_their_seed():
 
 
 def test_random_model_of_a_recipe(tmp_path, monkeypatch):
-    preset = (Path(checkpoint.__file__).parent / "presets" / "m2l2-tiny.toml").read_text()
+    preset = (PRESETS / "m2l2-tiny.toml").read_text()
     monkeypatch.chdir(tmp_path)
     Path("my.toml").write_text(preset.replace("m2l2-tiny", "mine").replace("registers = 2", "registers = 5"))
     model = load_model("random:my.toml", device="cpu")
