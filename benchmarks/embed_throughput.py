@@ -173,7 +173,8 @@ def warm_page_cache(folder: Path) -> None:
 def extraction(music: Path, store: Path) -> dict[str, Any]:
     """Extract into a new store: times, speed and peak memory of this process."""
     begun = time.perf_counter()
-    from m2l2_mir.embedding.extract import extract, keep_freed_memory
+    from m2l2_mir.embedding.extract import extract
+    from m2l2_mir.embedding.pipeline import keep_freed_memory
     from m2l2_mir.model.checkpoint import load_model
 
     imported = time.perf_counter()

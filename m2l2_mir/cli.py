@@ -91,7 +91,8 @@ def embed(
     Run the same command again to go on after an interruption, or to add new and changed files.
     Files that cannot be used are listed with the reason, and the rest goes on (exit code 3).
     """
-    from m2l2_mir.embedding.extract import extract, keep_freed_memory
+    from m2l2_mir.embedding.extract import extract
+    from m2l2_mir.embedding.pipeline import keep_freed_memory
     from m2l2_mir.progress import EmbedProgress
 
     keep_freed_memory()

@@ -15,8 +15,9 @@ import soundfile
 import torch
 
 from m2l2_mir.audio import load, save
-from m2l2_mir.embedding import extract as extract_module
-from m2l2_mir.embedding.extract import QUEUED_BATCHES, Silent, extract
+from m2l2_mir.embedding import pipeline
+from m2l2_mir.embedding.extract import Silent, extract
+from m2l2_mir.embedding.pipeline import QUEUED_BATCHES
 from m2l2_mir.embedding.reading import Chunk
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError, StoreError, UntrainedWarning
@@ -159,9 +160,9 @@ def test_neither_batch_nor_threads_nor_neighbours_change_a_track(music, tmp_path
 
 
 def test_an_encoder_faster_than_the_reader_waits_for_the_end(tmp_path, model, monkeypatch):
-    path, real, received = write(tmp_path / "a.wav", 3 * CHUNK), extract_module.read_chunks, threading.Semaphore(0)
+    path, real, received = write(tmp_path / "a.wav", 3 * CHUNK), pipeline.read_chunks, threading.Semaphore(0)
 
-    class Slow(extract_module.Track):
+    class Slow(pipeline.Track):
         def receive(self, *arguments):
             result = super().receive(*arguments)
             received.release()
@@ -172,8 +173,8 @@ def test_an_encoder_faster_than_the_reader_waits_for_the_end(tmp_path, model, mo
             yield chunk
             assert received.acquire(timeout=10)
 
-    monkeypatch.setattr(extract_module, "Track", Slow)
-    monkeypatch.setattr(extract_module, "read_chunks", one_by_one)
+    monkeypatch.setattr(pipeline, "Track", Slow)
+    monkeypatch.setattr(pipeline, "read_chunks", one_by_one)
     told = Recorder()
     store = extract(path, out=tmp_path / "store", model=model, batch_size=1, observer=told)
     assert len(told.results) == 1
@@ -396,14 +397,14 @@ def test_a_file_that_is_cut_off_says_so(tmp_path, model):
 def test_a_fault_of_a_decoder_costs_one_file(tmp_path, model, monkeypatch):
     write(tmp_path / "music" / "a.wav", 100)
     write(tmp_path / "music" / "b.wav", 100)
-    real = extract_module.read_chunks
+    real = pipeline.read_chunks
 
     def faulty(track, *rest):
         if track.file.track_id == "a.wav":
             raise IndexError("tuple index out of range")
         return real(track, *rest)
 
-    monkeypatch.setattr(extract_module, "read_chunks", faulty)
+    monkeypatch.setattr(pipeline, "read_chunks", faulty)
     store = extract(tmp_path / "music", out=tmp_path / "store", model=model, jobs=1)
     assert list(store.tracks["status"]) == ["failed", "ok"]
     assert (
@@ -413,7 +414,7 @@ def test_a_fault_of_a_decoder_costs_one_file(tmp_path, model, monkeypatch):
 
 def test_a_file_that_breaks_in_the_middle_leaves_no_embedding(tmp_path, model, monkeypatch):
     """Its first chunks are with the encoder by then."""
-    real = extract_module.read_chunks
+    real = pipeline.read_chunks
 
     def breaking(track, *rest):
         for number, chunk in enumerate(real(track, *rest)):
@@ -421,7 +422,7 @@ def test_a_file_that_breaks_in_the_middle_leaves_no_embedding(tmp_path, model, m
                 raise OSError(5, "Input/output error")
             yield chunk
 
-    monkeypatch.setattr(extract_module, "read_chunks", breaking)
+    monkeypatch.setattr(pipeline, "read_chunks", breaking)
     write(tmp_path / "a.wav", 8 * CHUNK)
     told = Recorder()
     store = extract(tmp_path / "a.wav", out=tmp_path / "store", model=model, batch_size=1, observer=told)
@@ -668,7 +669,7 @@ def test_the_store_is_free_after_an_error(tmp_path, model, monkeypatch):
 
 def test_an_error_does_not_wait_for_a_long_file(tmp_path, model, monkeypatch, threads_end):
     source = LongSource(model, chunks=5000)
-    monkeypatch.setattr(extract_module, "read_chunks", source)
+    monkeypatch.setattr(pipeline, "read_chunks", source)
     monkeypatch.setattr(model, "encode_blocks", None)
     with pytest.raises(TypeError):
         extract(write(tmp_path / "a.wav", 100), out=tmp_path / "store", model=model, jobs=1, batch_size=2)
@@ -677,7 +678,7 @@ def test_an_error_does_not_wait_for_a_long_file(tmp_path, model, monkeypatch, th
 
 def test_an_error_leaves_no_thread_behind(tmp_path, model, monkeypatch):
     """Not even one that is slow to end."""
-    before, real = set(threading.enumerate()), extract_module.read_chunks
+    before, real = set(threading.enumerate()), pipeline.read_chunks
 
     def slow_to_end(track, *rest):
         try:
@@ -685,7 +686,7 @@ def test_an_error_leaves_no_thread_behind(tmp_path, model, monkeypatch):
         finally:
             time.sleep(0.3)
 
-    monkeypatch.setattr(extract_module, "read_chunks", slow_to_end)
+    monkeypatch.setattr(pipeline, "read_chunks", slow_to_end)
     monkeypatch.setattr(model, "encode_blocks", None)
     with pytest.raises(TypeError):
         extract(write(tmp_path / "a.wav", 40 * CHUNK), out=tmp_path / "store", model=model, jobs=1, batch_size=1)
@@ -736,7 +737,7 @@ def most_alive(jobs, batch_size):
 @pytest.mark.parametrize(("jobs", "batch_size"), [(1, 4), (2, 2)])
 def test_a_long_file_takes_no_more_memory_than_the_queue(tmp_path, model, monkeypatch, jobs, batch_size):
     source = LongSource(model, chunks=100)
-    monkeypatch.setattr(extract_module, "read_chunks", source)
+    monkeypatch.setattr(pipeline, "read_chunks", source)
 
     def slow(call):
         if call == 1:
