@@ -237,10 +237,11 @@ def _say_embedded(store: EmbeddingStore, out: Path, summary: dict[str, Any]) -> 
         typer.echo(
             f"{summary['hours']:.2f} h of music in {summary['seconds']:.1f} s: {summary['speed']:.0f} x real time"
         )
-    for name, reason in summary["failures"][:SHOWN_FAILURES]:
-        typer.echo(f"  failed: {name if name.isprintable() else repr(name)}: {reason}", err=True)
-    if len(summary["failures"]) > SHOWN_FAILURES:
-        typer.echo(f"  ... and {len(summary['failures']) - SHOWN_FAILURES} more, in the store's track table", err=True)
+    for kind, listed in (("failed", summary["failures"]), ("embedded, but", summary["notes"])):
+        for name, reason in listed[:SHOWN_FAILURES]:
+            typer.echo(f"  {kind}: {name if name.isprintable() else repr(name)}: {reason}", err=True)
+        if len(listed) > SHOWN_FAILURES:
+            typer.echo(f"  ... and {len(listed) - SHOWN_FAILURES} more, in the store's track table", err=True)
     typer.echo(f"{out}: {len(store.ok)} tracks, {store.num_embeddings} x {store.dim} each")
     if not store.trained:
         typer.echo("The weights are untrained (random): good for trying the pipeline, not for conclusions about music.")

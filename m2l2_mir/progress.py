@@ -41,6 +41,7 @@ class EmbedProgress:
         self._audio_seconds = 0.0
         self._sample_rate = 1  # of the model
         self._failures: list[tuple[str, str]] = []
+        self._notes: list[tuple[str, str]] = []
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -64,6 +65,8 @@ class EmbedProgress:
         """See :class:`~m2l2_mir.embedding.extract.Observer`."""
         if result.status == "ok":
             self._embedded += 1
+            if result.reason:
+                self._notes.append((result.track_id, result.reason))
             if result.chunk_samples is not None:  # not the duration: of an excerpt, that is the whole file's
                 self._audio_seconds += float(result.chunk_samples.sum()) / self._sample_rate
         else:
@@ -97,4 +100,5 @@ class EmbedProgress:
             "seconds": seconds,
             "speed": self._audio_seconds / max(seconds, 1e-9),
             "failures": self._failures,
+            "notes": self._notes,
         }

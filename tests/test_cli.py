@@ -292,3 +292,14 @@ def test_a_reader_that_leaves_early_gets_no_traceback(music, tmp_path):
     assert "Traceback" not in err
     assert "unexpected" not in err
     assert len(EmbeddingStore.open(tmp_path / "store").ok) == 3
+
+
+def test_a_file_that_is_cut_off_is_told(m2l2, tmp_path):
+    path = tmp_path / "music" / "a.mp3"
+    path.parent.mkdir()
+    save(path, 0.1 * np.sin(np.arange(4 * 44_100) / 10, dtype=np.float32), 44_100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    code, out, err = m2l2("embed", path.parent, "--out", tmp_path / "store", *TINY)
+    assert code == 0
+    assert out.startswith("1 of 1 tracks embedded")
+    assert "embedded, but: a.mp3: cut off: " in err
