@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -33,7 +34,7 @@ def write_durably(path: Path, write: Callable[[IO[bytes]], object]) -> None:
     ...     Path(folder, "a.txt").read_text()
     'hello'
     """
-    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")  # each writer's own
     try:
         with open(unfinished, "wb") as file:
             write(file)

@@ -48,9 +48,10 @@ class RunningPool:
         if weight == 0:
             return
         self.weight += weight
-        deviation = chunk - self._mean
+        values = np.asarray(chunk, np.float64)
+        deviation = values - self._mean
         self._mean = self._mean + deviation * (weight / self.weight)
-        self._squares = self._squares + weight * deviation * (chunk - self._mean)
+        self._squares = self._squares + weight * deviation * (values - self._mean)
 
     def result(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mean and standard deviation [K, d] of what was added with a weight above 0."""

@@ -99,7 +99,7 @@ class Track:
         """Give up on the file, whatever was read of it so far."""
         self.failed = True
         line = reason if reason.isprintable() else repr(reason)[1:-1]  # a file's name may hold a line break
-        return TrackResult(**self._identity(), status="failed", reason=line)
+        return TrackResult(**{**self._identity(), "status": "failed", "reason": line})
 
     def _take(self, embedding: NDArray[np.float32] | None) -> None:
         samples, silent = self.samples[self._taken], self.silent[self._taken]
@@ -203,6 +203,6 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
     if settings.excerpt is None:
         track.facts["duration"] = seconds
     else:
-        expected = min(settings.excerpt[1], info.duration - settings.excerpt[0])
-    if expected - seconds > CUT_OFF_SECONDS:
+        expected = min(info.duration - settings.excerpt[0], settings.excerpt[1])
+    if not math.isnan(info.duration) and expected - seconds > CUT_OFF_SECONDS:
         track.facts["reason"] = f"cut off: {seconds:.2f} s of {expected:.2f} s could be decoded"

@@ -169,18 +169,18 @@ class StoreWriter:
             if rows.empty:
                 break
             part = live[rows["part"].iloc[0]]
-            for track_id in rows["track_id"][rows["part"] == rows["part"].iloc[0]]:
-                self._waiting[track_id] = self._row(part, track_id) | dict(pending.pop(track_id))
+            here = rows["track_id"][rows["part"] == rows["part"].iloc[0]].tolist()
+            table = self._parts.read("tracks", part)
+            for row in table.filter(pc.is_in(table["track_id"], pa.array(here))).to_pylist():
+                self._waiting[row["track_id"]] = self._as_added(row, part) | dict(pending.pop(row["track_id"]))
             self.flush()
 
-    def _row(self, part: Part, track_id: str) -> dict[str, Any]:
-        """One track as :func:`~m2l2_mir.embedding.track.checked` gave it when it was added."""
+    def _as_added(self, row: dict[str, Any], part: Part) -> dict[str, Any]:
+        """A row of the track table as :func:`~m2l2_mir.embedding.track.checked` gave it, with its chunks."""
         shape = (self.provenance["num_embeddings"], self.provenance["dim"])
-        table = self._parts.read("tracks", part)
-        row: dict[str, Any] = table.filter(pc.equal(table["track_id"], track_id)).to_pylist()[0]
         row |= {name: np.array(row[name], np.float32).reshape(shape) for name in ("mean", "std")}
         if "chunks" in self._parts.kinds:
-            chunks = self._parts.read("chunks", part, track_id=track_id)
+            chunks = self._parts.read("chunks", part, track_id=row["track_id"])
             flat = chunks["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             row |= {
                 "embedding": flat.reshape(-1, *shape),

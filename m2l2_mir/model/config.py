@@ -128,7 +128,7 @@ class ModelConfig:
                 f"level_blocks: {self.level_blocks}, {self.encoder_blocks}"
             )
         for narrow, wide in pairwise((*self.level_channels, self.level_channels[-1])):
-            if narrow < 8 or narrow % min(narrow // 4, 32) or wide % narrow:
+            if narrow < 4 or narrow % min(narrow // 4, 32) or wide % narrow:
                 raise ConfigError(
                     f"level_channels must be multiples of 32 (or of 4 below 128), each a multiple of the one before: "
                     f"{self.level_channels}"
@@ -138,6 +138,8 @@ class ModelConfig:
                 f"the last level must be as wide as the transformers: {self.level_channels[-1]} != {self.dim}"
             )
         factors = [self.stem_patch, *self.downsample]
+        if min(min(pair) for pair in factors) < 1:
+            raise ConfigError(f"stem_patch and downsample are factors of at least 1: {factors}")
         for axis, size in ((0, self.n_fft // 2), (1, self.chunk_frames)):
             if size % math.prod(factor[axis] for factor in factors):
                 raise ConfigError(

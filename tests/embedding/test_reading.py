@@ -33,6 +33,16 @@ def test_the_order_of_return_does_not_matter(rng):
     assert (first.chunks, first.silent_chunks) == (20, 2)
 
 
+def test_a_silent_track_that_is_cut_off_fails_with_one_reason():
+    track = track_of(2, silent=(0, 1))
+    track.facts["reason"] = "cut off: 1.00 s of 2.00 s could be decoded"
+    for index in range(2):
+        track.receive(index, None)
+    result = track.end_of_file()
+    assert result is not None
+    assert (result.status, result.reason.split(":")[0]) == ("failed", "silent")
+
+
 def test_a_long_track_holds_no_embedding_it_has_summed():
     track = track_of(500)
     alive = []

@@ -27,6 +27,7 @@ from m2l2_mir.model.config import ModelConfig, preset_names
         ({"sigma_data": 0.0}, "sigma_data must be above 0"),
         ({"level_blocks": (0, 0)}, "the latents reach the decoder"),
         ({"encoder_blocks": (1, -1)}, "encoder_blocks count blocks"),
+        ({"downsample": ((0, 1),)}, "factors of at least 1"),
         ({"dims": 64}, "unknown key 'dims'.*did you mean 'dim'"),
     ],
 )
