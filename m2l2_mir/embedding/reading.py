@@ -11,12 +11,13 @@ import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m2l2_mir.audio import read_info, stream
+from m2l2_mir.audio import AudioInfo, read_info, stream
 from m2l2_mir.dataset.folder import AudioFile
 from m2l2_mir.embedding.pooling import RunningPool
 from m2l2_mir.embedding.track import KnownTrack, TrackResult
@@ -166,14 +167,7 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
                 "embed their common parent folder, or use another store"
             )
 
-    gain = np.float32(1)
-    if settings.loudness is not None:
-        native = stream(path, sample_rate=info.sample_rate, channels=info.channels, excerpt=settings.excerpt)
-        measured = integrated_loudness(native, info.sample_rate)
-        if math.isinf(measured):
-            raise AudioError(f"{path.name}: silent, so it cannot be brought to {settings.loudness:g} LUFS")
-        gain = np.float32(10 ** ((settings.loudness - measured) / 20))
-
+    gain = _gain(path, info, settings)
     silence = 10 ** (SILENCE_DBFS / 20)
     length = config.chunk_samples + config.overlap
     buffer = np.zeros((config.channels, config.overlap), np.float32)
@@ -206,3 +200,14 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
         expected = min(info.duration - settings.excerpt[0], settings.excerpt[1])
     if not math.isnan(info.duration) and expected - seconds > CUT_OFF_SECONDS:
         track.facts["reason"] = f"cut off: {seconds:.2f} s of {expected:.2f} s could be decoded"
+
+
+def _gain(path: Path, info: AudioInfo, settings: Settings) -> np.float32:
+    """Factor that brings the file, or the excerpt of it, to the loudness asked for."""
+    if settings.loudness is None:
+        return np.float32(1)
+    native = stream(path, sample_rate=info.sample_rate, channels=info.channels, excerpt=settings.excerpt)
+    measured = integrated_loudness(native, info.sample_rate)
+    if math.isinf(measured):
+        raise AudioError(f"{path.name}: silent, so it cannot be brought to {settings.loudness:g} LUFS")
+    return np.float32(10 ** ((settings.loudness - measured) / 20))
