@@ -28,7 +28,7 @@ def run_demo(out: Path, *, model: str, device: str, quick: bool, say: Callable[[
         The ``[render]`` extra is not installed.
     """
     network = load_model(model, device=device)
-    say("Rendering tracks from public-domain scores ...")
+    say("Rendering tracks from scores of the music21 corpus ...")
     tracks = demo_tracks(out / "tracks", sample_rate=network.config.sample_rate, quick=quick)
     say(f"Embedding {len(tracks)} tracks with {network.weights_id} ...")
     store = extract(list(tracks["path"]), out=out / f"embeddings-{network.fingerprint}", model=network, keep="chunks")

@@ -183,7 +183,7 @@ class Music2Latent2(nn.Module):
             See :mod:`m2l2_mir.model.decoding`.
         sigma_cond : float
             Noise level given to the chunks already decoded, which condition the next. 0: none. Not used by
-            ``"parallel"``.
+            ``"parallel"``. The paper finds 0.4 best; whether as a noise level or a position is not confirmed.
         position_cond : float, optional
             The same as a position in [0, 1] on the noise schedule; overrides `sigma_cond`.
         steps : int, optional

@@ -15,7 +15,7 @@ from m2l2_mir.model.config import PRESETS, ModelConfig, preset_names
 __all__ = ["catalogue", "describe"]
 
 CITATIONS = {
-    "codicodec": "Pasini, Lattner, Fazekas: CoDiCodec, arXiv 2509.09836",
+    "codicodec": "CoDiCodec, arXiv 2509.09836",
     "": "Pasini, Lattner, Fazekas: Music2Latent2, arXiv 2501.17578",
 }
 

@@ -32,8 +32,8 @@ ALL = slice(None)
 class Linear(nn.Linear):
     """`nn.Linear` that runs as a 1x1 convolution on the CPU.
 
-    PyTorch sends matrix products to MKL and convolutions to oneDNN; on processors for which MKL picks slower kernels
-    than the machine has, the latter is about twice as fast. `benchmarks/linear.py` measures both.
+    PyTorch sends matrix products to MKL and convolutions to oneDNN, which was 1.3 to 2.2 times as fast on the one
+    processor measured (AMD, AVX-512). On another, run `benchmarks/linear.py` before believing it.
     """
 
     def forward(self, x: Tensor) -> Tensor:  # (..., in_features)

@@ -21,7 +21,7 @@ from m2l2_mir.model.patchifier import Depatchifier, Patchifier
 
 __all__ = ["ConsistencyNetwork", "Encoder", "Upsampler"]
 
-CACHE_BYTES = 20_000_000  # of last-level cache, about what processors have
+CACHE_BYTES = 20_000_000  # chosen on one machine: larger feature maps were slower a chunk
 
 
 class Encoder(nn.Module):

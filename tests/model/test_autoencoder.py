@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from m2l2_mir.errors import ConfigError, InputError
-from m2l2_mir.model import spectrogram
+from m2l2_mir.model import networks, spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.model.config import ModelConfig
@@ -163,6 +163,15 @@ def test_ordered_latents_fill_their_time_span_only(make_model, rng):
             difference = (model.upsampler.tokens(other) - before).abs().amax(-1).view(frequencies, times)
             assert ((difference > 1e-5).all(0)).tolist() == [time == span for time in range(times)]
             assert ((difference > 1e-5).any(0)).tolist() == [time == span for time in range(times)]
+
+
+def test_a_batch_is_whole_however_much_the_cache_holds(model, rng, monkeypatch):
+    inputs = randn(rng, 5, 3, model.config.bins, model.config.chunk_frames)
+    with torch.no_grad():
+        together = model.encoder(inputs)
+        monkeypatch.setattr(networks, "CACHE_BYTES", 2 * 4 * 16 * 64 * 8)  # two chunks
+        assert networks._cached_chunks(model.config) == 2
+        torch.testing.assert_close(model.encoder(inputs), together, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("features", ["bottleneck", "pre-bottleneck"])

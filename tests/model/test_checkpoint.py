@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from m2l2_mir.errors import CheckpointError
+from m2l2_mir.model.catalogue import describe
 from m2l2_mir.model.checkpoint import load_model, random_model, save_model, tensors_sha256
 from m2l2_mir.model.config import PRESETS, ModelConfig
 
@@ -234,3 +235,12 @@ def test_presets_without_weights_say_so():
 def test_bad_devices_are_refused(device):
     with pytest.raises(CheckpointError, match=f"device '{device}'.*device='cpu'"):
         load_model("random:m2l2-tiny", device=device)
+
+
+def test_licence_and_citation_are_those_of_the_checkpoint(model, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_model(model, path, metadata={"licence": "CC BY-NC 4.0", "citation": "A paper"})
+    save_model(load_model(path, device="cpu"), path)  # they travel along
+    facts = describe(str(path))
+    assert (facts["licence"], facts["citation"]) == ("CC BY-NC 4.0", "A paper")
+    assert describe("random:m2l2-tiny")["licence"] == "MIT"
