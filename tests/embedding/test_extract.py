@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ import soundfile
 import torch
 
 from m2l2_mir.audio import load, save
-from m2l2_mir.embedding import pipeline
+from m2l2_mir.embedding import pipeline, reading
 from m2l2_mir.embedding.extract import Silent, extract
 from m2l2_mir.embedding.pipeline import QUEUED_BATCHES
 from m2l2_mir.embedding.reading import Chunk
@@ -278,6 +279,21 @@ def test_loudness_takes_the_level_out(tmp_path, model):
     assert np.abs(loud - loud_plain).max() > 1e-3
 
 
+def test_an_excerpt_that_is_cut_off_says_so(tmp_path, model):
+    path = write(tmp_path / "a.mp3", 4 * 44_100)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    store = extract(path, out=tmp_path / "store", model=model, excerpt=(0.5, 3))
+    assert store.tracks["status"].item() == "ok"
+    assert re.match(r"cut off: 1\.\d+ s of 3\.00 s", store.tracks["reason"].item())
+
+
+def test_a_file_of_unknown_duration_is_not_called_cut_off(tmp_path, model, monkeypatch):
+    real = reading.read_info
+    monkeypatch.setattr(reading, "read_info", lambda path: replace(real(path), duration=float("nan")))
+    store = extract(write(tmp_path / "a.wav", 44_100), out=tmp_path / "store", model=model, excerpt=(0, 10))
+    assert (store.tracks["status"].item(), store.tracks["reason"].item()) == ("ok", "")
+
+
 def test_loudness_is_that_of_the_excerpt(tmp_path, model):
     waveform = noise(4 * RATE, seed=1)
     waveform[:, : 2 * RATE] *= 0.05
@@ -454,7 +470,10 @@ def test_only_what_changed_is_embedded_again(music, tmp_path, model, monkeypatch
     assert (music / "exact.wav").stat().st_size == size
     write(music / "new.wav", CHUNK, seed=8)
     sizes = calls_of(model, monkeypatch)
-    second = extract(music, out=tmp_path / "store", model=model)
+    told, again = Recorder(), []
+    told.found_again = again.append
+    second = extract(music, out=tmp_path / "store", model=model, observer=told)
+    assert again == ["stereo.flac"]
     assert sum(sizes) == 2 + 1  # without the padding behind the last samples
     assert sorted(second.tracks["track_id"]) == sorted([*before, "new.wav"])
     after = vectors(second)

@@ -153,6 +153,16 @@ def test_a_failed_save_leaves_nothing_behind_and_the_old_file_whole(model, saved
         save_model(model, saved.parent / "no such folder" / "model.safetensors")
 
 
+def test_a_changed_configuration_is_damage(saved):
+    with safe_open(saved, framework="pt") as file:
+        header = dict(file.metadata())
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    header["config"] = header["config"].replace('"rho": 7.0', '"rho": 8.0')
+    save_file(tensors, saved, metadata=header)
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_model(saved, device="cpu")
+
+
 class Bomb:
     """Unpickling this creates a file."""
 
