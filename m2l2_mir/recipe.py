@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from m2l2_mir.errors import ConfigError
 
-__all__ = ["close_match", "from_mapping", "from_toml"]
+__all__ = ["close_match", "from_mapping", "from_toml", "recipe_files"]
 
 T = TypeVar("T")
 
@@ -73,9 +73,20 @@ def from_toml(cls: type[T], path: str | Path) -> T:
     return from_mapping(cls, values, source=str(path))
 
 
+def recipe_files(kind: Literal["datasets", "probes"]) -> dict[str, Path]:
+    """Recipes of the package by name: those in the root of an editable checkout, or those in the wheel."""
+    package = Path(__file__).parent
+    folders = (package / "recipes" / kind, package.parent / kind)
+    return {file.stem: file for folder in folders for file in sorted(folder.glob("*.toml"))}
+
+
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a value from TOML or JSON is of an annotated type: plain types, literals, tuples and unions of these."""
+    """Whether a value from TOML or JSON fits an annotation: plain types, literals, tuples, tables and unions of these."""
+    if annotation is Any:
+        return True
     kind, arguments = get_origin(annotation), get_args(annotation)
+    if kind is Mapping:
+        return isinstance(value, Mapping) and all(_fits(item, arguments[1]) for item in value.values())
     if kind in (Union, UnionType):
         return any(_fits(value, option) for option in arguments)
     if kind is Literal:
