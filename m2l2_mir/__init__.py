@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from m2l2_mir.dataset.dataset import Dataset, load_dataset
     from m2l2_mir.embedding.extract import extract
     from m2l2_mir.embedding.store import EmbeddingStore
     from m2l2_mir.errors import M2L2Error
@@ -21,22 +22,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Dataset",
     "EmbeddingStore",
     "M2L2Error",
     "ModelConfig",
     "Music2Latent2",
     "extract",
+    "load_dataset",
     "load_model",
     "save_model",
 ]
 
 # Imported on first use, so that `m2l2 --help` does not wait for torch.
 _HOMES = {
+    "Dataset": "m2l2_mir.dataset.dataset",
     "EmbeddingStore": "m2l2_mir.embedding.store",
     "M2L2Error": "m2l2_mir.errors",
     "ModelConfig": "m2l2_mir.model.config",
     "Music2Latent2": "m2l2_mir.model.autoencoder",
     "extract": "m2l2_mir.embedding.extract",
+    "load_dataset": "m2l2_mir.dataset.dataset",
     "load_model": "m2l2_mir.model.checkpoint",
     "save_model": "m2l2_mir.model.checkpoint",
 }

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from m2l2_mir import __version__
+from m2l2_mir.cli_datasets import DataHomeOption, SizeOption, datasets, load_and_render
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
 
@@ -52,6 +53,7 @@ app = typer.Typer(
 )
 models = typer.Typer(help="Models: what there is, with size, licence and citation.", no_args_is_help=True)
 app.add_typer(models, name="models")
+app.add_typer(datasets, name="datasets")
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A .safetensors file, or random:PRESET (see 'm2l2 models list').")
@@ -63,7 +65,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 @app.command()
 def embed(
     paths: Annotated[
-        list[Path], typer.Argument(help="Audio files, and folders to search for them.", show_default=False)
+        list[str],
+        typer.Argument(help="Audio files, folders to search for them, or one dataset:NAME.", show_default=False),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The store's folder; made if need be, continued if there.")],
     model: ModelOption = DEFAULT_MODEL,
@@ -82,11 +85,15 @@ def embed(
     loudness: Annotated[float | None, typer.Option(help="Bring each file to this loudness in LUFS, as in -23.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Threads; default: the cores this process may use.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Chunks in one pass through the encoder.")] = None,
+    size: SizeOption = "default",
+    data_home: DataHomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Turn music into summary embeddings.
 
     [bold]m2l2 embed MUSIC/ --out embeddings/[/bold]
+
+    [bold]m2l2 embed dataset:bach-key --out embeddings/[/bold] takes a data set (see 'm2l2 datasets list').
 
     Run the same command again to go on after an interruption, or to add new and changed files.
     Files that cannot be used are listed with the reason, and the rest goes on (exit code 3).
@@ -97,9 +104,13 @@ def embed(
 
     keep_freed_memory()
     _no_untrained_warnings()
+    names = [path.removeprefix("dataset:") for path in paths if path.startswith("dataset:")]
+    if names and len(paths) > 1:
+        raise InputError(f"give dataset:{names[0]} alone; a store holds one data set or files and folders")
+    dataset = load_and_render(names[0], data_home, size, jobs=jobs, quiet=as_json) if names else None
     with EmbedProgress(quiet=as_json) as progress:
         store = extract(
-            paths,
+            paths if dataset is None else dataset,
             out=out,
             model=model,
             device=device,

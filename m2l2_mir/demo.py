@@ -29,7 +29,7 @@ def run_demo(out: Path, *, model: str, device: str, quick: bool, say: Callable[[
     """
     network = load_model(model, device=device)
     say("Rendering tracks from scores of the music21 corpus ...")
-    tracks = demo_tracks(out / "tracks", sample_rate=network.config.sample_rate, quick=quick)
+    tracks = demo_tracks(out / "tracks", quick=quick)
     say(f"Embedding {len(tracks)} tracks with {network.weights_id} ...")
     store = extract(list(tracks["path"]), out=out / f"embeddings-{network.fingerprint}", model=network, keep="chunks")
     rows = {Path(path).name: row for row, path in enumerate(store.ok["path"])}

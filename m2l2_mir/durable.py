@@ -13,7 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["is_unfinished", "remove_unfinished", "write_durably", "write_json"]
+__all__ = ["cache_home", "is_unfinished", "remove_unfinished", "write_durably", "write_json"]
+
+
+def cache_home() -> Path:
+    """Folder for what can be made again: ``$M2L2_CACHE``, else ``m2l2-mir`` in the user's cache folder."""
+    if own := os.environ.get("M2L2_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "m2l2-mir"
 
 
 def write_durably(path: Path, write: Callable[[IO[bytes]], object]) -> None:

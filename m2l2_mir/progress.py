@@ -13,7 +13,7 @@ from m2l2_mir.dataset.folder import Listing
 from m2l2_mir.embedding.track import TrackResult
 from m2l2_mir.model.autoencoder import Music2Latent2
 
-__all__ = ["EmbedProgress"]
+__all__ = ["CountProgress", "EmbedProgress"]
 
 PLAIN_SECONDS = 10.0  # between two plain lines
 
@@ -102,3 +102,40 @@ class EmbedProgress:
             "failures": self._failures,
             "notes": self._notes,
         }
+
+
+class CountProgress:
+    """Shows ``done of total`` of a named piece of work once it takes long enough to matter. A context manager."""
+
+    def __init__(self, title: str, *, quiet: bool = False) -> None:
+        console = Console(stderr=True)
+        self._title = title
+        self._plain = not quiet and not console.is_terminal
+        self._bar = Progress(
+            TextColumn(title),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=quiet or self._plain,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Told after each item."""
+        if self._task is None:
+            self._task = self._bar.add_task(self._title, total=total)
+        self._bar.update(self._task, completed=done, total=total)
+        now = time.monotonic()
+        if self._plain and now - self._said >= PLAIN_SECONDS:
+            self._said = now
+            print(f"{self._title} {done}/{total}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+from pathlib import Path
 
 # Read once, when the first OpenMP library is loaded: on few or busy cores, threads that wait for each other crawl.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -13,3 +14,11 @@ import pytest
 def rng() -> np.random.Generator:
     """Numbers that are the same in every run, whichever tests ran before."""
     return np.random.default_rng(20250117)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Rendered clips and parsed scores go to a folder of the test run, never to the user's cache."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["M2L2_CACHE"] = str(folder)
+    return folder

@@ -18,14 +18,16 @@ from pathlib import Path
 
 import pandas as pd
 
+from m2l2_mir.audio import read_info
+from m2l2_mir.dataset import sources, tables
 from m2l2_mir.dataset.folder import AudioFile, Listing
 from m2l2_mir.dataset.recipe import SIZES, DatasetRecipe, find_recipe
 from m2l2_mir.dataset.rendered import Clip, render_clips
 from m2l2_mir.dataset.split import Manifest, make_manifest
-from m2l2_mir.errors import InputError
+from m2l2_mir.errors import AudioError, InputError
 from m2l2_mir.recipe import close_match
 
-__all__ = ["Dataset", "load_dataset"]
+__all__ = ["Dataset", "check_dataset", "load_dataset"]
 
 Progress = Callable[[int, int], None]  # done, of
 
@@ -39,11 +41,15 @@ class Dataset:
     name
         ``"bach-key"``, ``"table:my.csv"``, ...
     recipe
-        Title, licence, citation, splits, notes.
+        Title, licence, citation, splits.
     tracks, dropped
         See the module's conventions and :class:`~m2l2_mir.dataset.reading.Reading`.
     clips
         Of a rendered set: what to render, one for each track, in order.
+    cache
+        Of a rendered set: where to; None: the user's cache folder.
+    notes
+        What every table of results has to say, such as "dance type, a stand-in for genre".
     """
 
     name: str
@@ -51,11 +57,13 @@ class Dataset:
     tracks: pd.DataFrame
     dropped: pd.DataFrame
     clips: Sequence[Clip] = ()
+    cache: Path | None = None
+    notes: tuple[str, ...] = ()
 
-    def fetch(self, *, jobs: int | None = None, progress: Progress | None = None) -> None:
-        """Render the clips that are not rendered yet; other sources have their audio or have not."""
+    def render(self, *, jobs: int | None = None, progress: Progress | None = None) -> None:
+        """Render the clips that are not there yet; sets of other sources have none."""
         if self.clips:
-            render_clips(self.clips, jobs=jobs, progress=progress)
+            render_clips(self.clips, cache=self.cache, jobs=jobs, progress=progress)
 
     def listing(self) -> Listing:
         """The tracks as files to embed; those without audio are among its ``failures``.
@@ -73,20 +81,22 @@ class Dataset:
                 failures.append((track_id, f"its audio is not there: {path}" if path else "no audio is known of"))
         if not files:
             example = f", such as {self.tracks['path'].iloc[0]!r}" if len(self.tracks) else ""
-            raise InputError(f"{self.name}: none of {len(self.tracks)} audio files is there{example}; {self.how_to_get()}")
+            how = self.recipe.get or f"run 'm2l2 datasets fetch {self.name}'"
+            raise InputError(f"{self.name}: none of {len(self.tracks)} audio files is there{example}; {how}")
         return Listing(files=tuple(files), passed_over=0, failures=tuple(failures))
 
-    def how_to_get(self) -> str:
-        """What to do for the audio, in one line."""
-        return self.recipe.get or f"run 'm2l2 datasets fetch {self.name}'"
+    @property
+    def labels(self) -> list[str]:
+        """The label columns that there are: those of the recipe's tasks."""
+        return [task for task in self.recipe.tasks if task in self.tracks]
 
-    def split(self, label: str, *, split: str | None = None, seed: int = 0) -> Manifest:
-        """Put the tracks that carry `label` into folds (:func:`~m2l2_mir.dataset.split.make_manifest`).
+    def split(self, label: str, split: str | None = None, *, seed: int = 0) -> Manifest:
+        """Put the tracks that carry a label into folds (:func:`~m2l2_mir.dataset.split.make_manifest`).
 
         Parameters
         ----------
         label
-            A label column.
+            One of the tasks, or any other column.
         split
             One of the recipe's; None: its first.
         seed
@@ -101,6 +111,12 @@ class Dataset:
         if name not in self.recipe.splits:
             known = list(self.recipe.splits)
             raise InputError(f"{self.name} has no split {name!r}{close_match(name, known)}; it has {', '.join(known)}")
+        if label not in self.tracks:
+            known = [str(column) for column in self.tracks.columns]
+            raise InputError(
+                f"{self.name} has no label {label!r}{close_match(label, known)}; "
+                f"it has {', '.join(self.labels) or 'none for a probe'}, and columns {', '.join(known)}"
+            )
         return make_manifest(
             self.tracks,
             self.dropped,
@@ -114,19 +130,16 @@ class Dataset:
     def summary(self) -> list[str]:
         """Lines for a person: tracks, labels kept and dropped by reason, groups."""
         lines = [f"{self.name}: {len(self.tracks)} tracks"]
-        for task in self.recipe.tasks:
-            if task not in self.tracks:
-                continue
-            values = self.tracks[task].dropna()
-            reasons = Counter(self.dropped.loc[self.dropped["label"] == task, "reason"])
+        for label in self.labels:
+            values = self.tracks[label].dropna()
+            reasons = Counter(self.dropped.loc[self.dropped["label"] == label, "reason"])
             gone = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
             lines.append(
-                f"  {task}: {len(values)} labelled, {values.nunique()} values"
-                + (f"; dropped {reasons.total()}: {gone}" if reasons else "")
+                f"  {label}: {len(values)} labelled, {values.nunique()} values; dropped {reasons.total()}"
+                + (f": {gone}" if reasons else "")
             )
-        if "group" in self.tracks:
-            lines.append(f"  {self.tracks['group'].nunique()} groups")
-        return lines
+        groups = f"{self.tracks['group'].nunique()} groups" if "group" in self.tracks else "no groups"
+        return [*lines, f"  {groups}", *(f"  note: {note}" for note in self.notes)]
 
 
 def load_dataset(
@@ -135,6 +148,7 @@ def load_dataset(
     data_home: str | os.PathLike[str] | None = None,
     size: str = "default",
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> Dataset:
     """Load a data set by name.
 
@@ -144,28 +158,105 @@ def load_dataset(
         A name from :func:`~m2l2_mir.dataset.recipe.dataset_names`, the path of a recipe (``my.toml``),
         ``"table:FILE"`` (CSV or Parquet with a path column) or ``"folder:DIR"`` (a class per sub-folder).
     data_home
-        Where the audio lies: for mirdata and local sets the folder of this set (default: mirdata's own,
+        Where the audio lies: for mirdata and local sets the folder of this set (default for mirdata's:
         ``~/mir_datasets/NAME``); for a table the folder its paths are relative to; for rendered sets the cache.
     size
         Of rendered sets: "quick", "default" or "large".
     seed
         Of rendered sets: another seed gives other pieces, transpositions and sounds.
+    progress
+        Of rendered sets: called as ``progress(done, total)`` while scores are read for the first time.
 
     Raises
     ------
     InputError
         There is no such set, or it cannot be read; what to do is in the message.
-    """
-    from m2l2_mir.dataset import sources
 
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "my.csv")
+    ...     _ = file.write_text("path,key,artist\\na.wav,C# Major,x\\nb.wav,X,y\\n")
+    ...     dataset = load_dataset(f"table:{file}")
+    >>> dataset.tracks["key"].dropna().tolist(), dataset.dropped["reason"].tolist()
+    (['Db major'], ['no key'])
+    """
     name = os.fspath(name)
     if size not in SIZES:
         raise InputError(f"size must be {', '.join(SIZES)}: {size!r}")
     home = None if data_home is None else Path(data_home)
     kind, _, rest = name.partition(":")
-    if rest and kind == "table":
-        return sources.from_table(name, Path(rest), audio_root=home)
-    if rest and kind == "folder":
-        return sources.from_folder(name, Path(rest))
-    name, recipe = find_recipe(name)
-    return sources.from_recipe(name, recipe, home=home, size=size, seed=seed)
+    if rest and kind in ("table", "folder"):
+        recipe, reading = (
+            tables.read_table(Path(rest), audio_root=home) if kind == "table" else tables.read_folder(Path(rest))
+        )
+    else:
+        name, recipe = find_recipe(name)
+        if recipe.source == "rendered":
+            reading, clips, notes = sources.render_plan(recipe, cache=home, size=size, seed=seed, progress=progress)
+            own = (recipe.note,) if recipe.note else ()
+            return Dataset(
+                name=name,
+                recipe=recipe,
+                tracks=reading.tracks,
+                dropped=reading.dropped,
+                clips=clips,
+                cache=home,
+                notes=own + notes,
+            )
+        reading = sources.read(recipe, home)
+    return Dataset(
+        name=name,
+        recipe=recipe,
+        tracks=reading.tracks,
+        dropped=reading.dropped,
+        notes=(recipe.note,) if recipe.note else (),
+    )
+
+
+def check_dataset(
+    name: str | os.PathLike[str],
+    *,
+    data_home: str | os.PathLike[str] | None = None,
+    size: str = "default",
+    progress: Progress | None = None,
+) -> list[str]:
+    """Everything that is wrong with a set on the disk, one line each: files missing, cut off or changed, bad labels.
+
+    Parameters
+    ----------
+    name, data_home, size, progress
+        See :func:`load_dataset`.
+
+    Raises
+    ------
+    InputError
+        There is no such set, or nothing of it is there.
+    """
+    name = os.fspath(name)
+    if name.partition(":")[0] not in ("table", "folder"):
+        _, recipe = find_recipe(name)
+        if recipe.source != "rendered":
+            return sources.check(recipe, None if data_home is None else Path(data_home))
+    dataset = load_dataset(name, data_home=data_home, size=size, progress=progress)
+    problems = [] if dataset.clips else dropped_lines(dataset.dropped)
+    missing = [path for path in dataset.tracks["path"] if not os.path.isfile(path)]
+    if missing:
+        remedy = f"run 'm2l2 datasets fetch {name}'" if dataset.clips else dataset.recipe.get
+        problems.append(f"{len(missing)} of {len(dataset.tracks)} audio files missing, such as {missing[0]}; {remedy}")
+    for path in dataset.tracks["path"]:
+        if os.path.isfile(path):
+            try:
+                read_info(path)
+            except AudioError as error:
+                problems.append(str(error))
+    return problems
+
+
+def dropped_lines(dropped: pd.DataFrame) -> list[str]:
+    """One line for each label and reason of dropping, with the count and an example."""
+    return [
+        f"{label}: {len(rows)} tracks dropped: {reason}, such as {rows['track_id'].iloc[0]}"
+        for (label, reason), rows in dropped.groupby(["label", "reason"], sort=True)
+    ]

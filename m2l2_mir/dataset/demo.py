@@ -7,26 +7,21 @@ differ in key; two are major and two minor, two are chorales and two are dances.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
 
-import numpy as np
 import pandas as pd
-import soundfile
 
-from m2l2_mir.dataset.rendering import Note, find_soundfont, render
+from m2l2_mir.dataset.rendered import Clip, render_clips
+from m2l2_mir.dataset.rendering import Note
 from m2l2_mir.dataset.scores import chorale, orchestrate, tune_with_chords
+from m2l2_mir.dataset.soundfont import probe_soundfonts
 from m2l2_mir.durable import write_durably
 
 SECONDS, QUICK_SECONDS = 12.0, 6.0
-LEVEL_DBFS = -20.0
-FADE_SECONDS = 0.4
-# Counts up whenever the rendering changes, so that older files are not taken for new ones.
-RECIPE_VERSION = 1
-
-Progress = Callable[[int, int, str], None]
+LEVEL_DBFS = -20.0  # common to all, lest loudness tell the instruments apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,22 +76,15 @@ INSTRUMENTATIONS = {
 }
 
 
-def demo_tracks(out: Path, *, sample_rate: int, quick: bool = False, progress: Progress | None = None) -> pd.DataFrame:
+def demo_tracks(out: Path, *, quick: bool = False) -> pd.DataFrame:
     """Render the demo library as FLAC files and describe it.
-
-    Files that an earlier call rendered with the same settings are used again. Each is written aside and
-    renamed, so none is ever half there.
 
     Parameters
     ----------
     out : Path
-        Folder for the files; made if need be.
-    sample_rate : int
-        Of the files, in Hz.
+        Folder for the files, ``TRACK_ID.flac``; made if need be.
     quick : bool
         Six tracks (two pieces) of 6 s instead of twelve of 12 s.
-    progress : callable, optional
-        Called as ``progress(done, total, title)`` after each track.
 
     Returns
     -------
@@ -110,24 +98,16 @@ def demo_tracks(out: Path, *, sample_rate: int, quick: bool = False, progress: P
     MissingExtraError
         Without the ``[render]`` extra.
     """
-    soundfont, soundfont_name = find_soundfont()
-    out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    soundfont = probe_soundfonts()[0]
     pieces, seconds = (PIECES[:2], QUICK_SECONDS) if quick else (PIECES, SECONDS)
-    jobs = [(piece, instrument) for piece in pieces for instrument in INSTRUMENTATIONS]
-    rows = []
-    for done, (piece, instrument) in enumerate(jobs, start=1):
-        track_id = f"{piece.slug}_{instrument.replace(' ', '-')}"
-        path = out / f"{track_id}.flac"
-        stamp = f"m2l2-mir demo {RECIPE_VERSION}; {seconds:g} s; {sample_rate} Hz; {soundfont_name}"
-        if _stamp_of(path) != stamp:
-            notes = orchestrate(piece_notes(piece), INSTRUMENTATIONS[instrument])
-            waveform = render(notes, soundfont, sample_rate=sample_rate, duration=seconds)
-            _write_flac(path, _finish(waveform, sample_rate), sample_rate, stamp)
-        rows.append(
-            {
-                "track_id": track_id,
-                "path": str(path),
+    clips = [
+        Clip(
+            track_id=f"{piece.slug}_{instrument.replace(' ', '-')}",
+            notes=tuple(orchestrate(piece_notes(piece), programs)),
+            seconds=seconds,
+            soundfont=soundfont,
+            level_dbfs=LEVEL_DBFS,
+            labels={
                 "title": f"{piece.title}, {instrument}",
                 "piece": piece.title,
                 "instrument": instrument,
@@ -139,12 +119,24 @@ def demo_tracks(out: Path, *, sample_rate: int, quick: bool = False, progress: P
                 "bpm": piece.beats_per_minute,
                 "duration": seconds,
                 "source": piece.source,
-            }
+            },
         )
-        if progress:
-            progress(done, len(jobs), str(rows[-1]["title"]))
+        for piece in pieces
+        for instrument, programs in INSTRUMENTATIONS.items()
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for clip, rendered in zip(clips, render_clips(clips), strict=True):
+        path = out / f"{clip.track_id}.flac"
+        with open(rendered, "rb") as source:
+            write_durably(path, partial(shutil.copyfileobj, source))
+        rows.append({"track_id": clip.track_id, "path": str(path), **clip.labels})
     table = pd.DataFrame(rows)
-    table.attrs["credits"] = _credits(pieces, soundfont_name)
+    table.attrs["credits"] = [
+        *(f"{piece.title}: {piece.source}" for piece in pieces),
+        f"Sounds: {soundfont.name} soundfont ({soundfont.licence})",
+        "Synthesizer: midirenderer (rustysynth, MIT)",
+    ]
     return table
 
 
@@ -152,41 +144,3 @@ def piece_notes(piece: Piece) -> list[Note]:
     """Notes of a piece at its tempo, before anyone plays them."""
     read = chorale if piece.style == "chorale" else tune_with_chords
     return read(piece.score, quarters_per_minute=piece.quarters_per_minute)
-
-
-def _finish(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Bring a track to the common level, lest loudness tell the instruments apart, and fade its end."""
-    level = np.sqrt(np.mean(np.square(waveform, dtype=np.float64)))
-    gain = min(10 ** (LEVEL_DBFS / 20) / level, 0.99 / np.abs(waveform).max())
-    fade = np.ones(waveform.shape[1])
-    samples = round(FADE_SECONDS * sample_rate)
-    fade[-samples:] = np.cos(np.linspace(0, np.pi / 2, samples)) ** 2
-    finished: np.ndarray = waveform * gain * fade
-    return finished
-
-
-def _stamp_of(path: Path) -> str | None:
-    """How the file at ``path`` was rendered, or None if there is none that can be read."""
-    try:
-        with soundfile.SoundFile(path) as file:
-            return str(file.comment)
-    except soundfile.LibsndfileError:
-        return None
-
-
-def _write_flac(path: Path, waveform: np.ndarray, sample_rate: int, stamp: str) -> None:
-    def write(out: IO[bytes]) -> None:
-        with soundfile.SoundFile(out, "w", sample_rate, len(waveform), "PCM_16", format="FLAC") as file:
-            file.comment = stamp
-            file.write(waveform.T)
-
-    write_durably(path, write)
-
-
-def _credits(pieces: tuple[Piece, ...], soundfont_name: str) -> list[str]:
-    scores = [f"{piece.title}: {piece.source}" for piece in pieces]
-    return [
-        *scores,
-        f"Sounds: {soundfont_name} soundfont by Tim Brechbill (GPL-2), read at run time from pretty_midi",
-        "Synthesizer: midirenderer (rustysynth, MIT)",
-    ]

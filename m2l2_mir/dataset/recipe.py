@@ -26,12 +26,16 @@ class SplitRecipe:
 
     about: str = ""
     column: str = ""  # a column of the tracks that holds the fold ("train", "valid", "test", or any names)
+    file: str = ""  # CSV beside the recipe (track_id, fold) that fills the column where the source has none
+    sha256: str = ""  # of that file
     leave_out: str = ""  # each value of this column is a test fold in its turn
     folds: int = 0  # number of folds, grouped by the set's groups and stratified by the label
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.column, self.leave_out, self.folds))) != 1:
             raise ConfigError("a split needs exactly one of column, leave_out and folds")
+        if self.file and not (self.column and self.sha256):
+            raise ConfigError(f"a split with a file needs its column and sha256: {self.file!r}")
         if self.folds and self.folds < 2:
             raise ConfigError(f"a split needs at least 2 folds: {self.folds}")
 
@@ -62,8 +66,8 @@ class DatasetRecipe:
                 raise ConfigError(f"unknown task {task!r}{close_match(task, list(TASKS))}; tasks: {', '.join(TASKS)}")
         splits = self.splits or {"grouped": {"folds": 5}}
         checked = {
-            name: values if isinstance(values, SplitRecipe) else from_mapping(SplitRecipe, values, source=f"split {name}")
-            for name, values in splits.items()
+            name: split if isinstance(split, SplitRecipe) else from_mapping(SplitRecipe, split, source=f"split {name}")
+            for name, split in splits.items()
         }
         object.__setattr__(self, "splits", checked)
 

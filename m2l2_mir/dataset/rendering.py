@@ -5,21 +5,22 @@ Conventions
 * Times are seconds, pitches MIDI numbers (69 = A4 = 440 Hz), programs General MIDI numbers from 0.
 * `midirenderer` (the rustysynth synthesizer) renders 16-bit stereo at 48 kHz only. The audio is resampled
   once, from there to the rate asked for.
-* Nothing is normalised: levels follow the velocities, a single mezzo-forte note peaks near -28 dBFS.
+* Nothing is normalised: levels follow the velocities, a single mezzo-forte note peaks near -28 dBFS. Nor is there any
+  room: the synthesizer's reverb and chorus are off.
 * The same notes, soundfont and rate give the same samples.
-* The soundfont has the last word on tuning. In TimGM6mb, piano, organ, guitar and solo strings lie within
-  10 cents of equal temperament; the ensemble programs (48 to 51) are detuned by up to 20 cents on purpose and
-  the flute has vibrato, so neither belongs in a data set that labels pitch finely.
+* The soundfont has the last word on tuning: :mod:`m2l2_mir.dataset.instruments` lists the programs that are in tune.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from importlib import import_module, util
+from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -33,6 +34,7 @@ SYNTHESIZER_RATE = 48_000
 RELEASE_SECONDS = 1.0
 
 _PERCUSSION_CHANNEL = 9
+_REVERB_SEND, _CHORUS_SEND = 91, 93  # MIDI controllers
 _MELODIC_CHANNELS = [channel for channel in range(16) if channel != _PERCUSSION_CHANNEL]
 # 24,000 ticks a quarter at 120 quarters a minute: one tick is one sample of the synthesizer.
 _TICKS_PER_QUARTER = 24_000
@@ -56,6 +58,9 @@ class Note:
     part : int
         Voice the note belongs to. Parts get a MIDI channel each, so that two voices may meet on one pitch
         without one cutting the other off.
+    drum : bool
+        Played by the General MIDI drum kit, where `pitch` names the instrument (36 kick, 38 snare, 42 hi-hat) and
+        `program` and `part` mean nothing.
     """
 
     onset: float
@@ -64,10 +69,11 @@ class Note:
     velocity: int = 80
     program: int = 0
     part: int = 0
+    drum: bool = False
 
     def __post_init__(self) -> None:
-        if not (np.isfinite([self.onset, self.duration]).all() and self.onset >= 0 and self.duration > 0):
-            raise InputError(f"{self}: onset must be >= 0 and duration > 0 seconds")
+        if not (math.isfinite(self.onset) and math.isfinite(self.duration) and self.duration > 0):
+            raise InputError(f"{self}: onset must be finite and duration > 0 seconds")
         if not (0 <= self.pitch <= 127 and 1 <= self.velocity <= 127 and 0 <= self.program <= 127):
             raise InputError(f"{self}: pitch and program go from 0 to 127, velocity from 1 to 127")
 
@@ -90,28 +96,6 @@ def require_extra(name: str) -> ModuleType:
         ) from error
 
 
-def find_soundfont() -> tuple[Path, str]:
-    """Locate the soundfont that comes with the ``[render]`` extra.
-
-    Returns
-    -------
-    path : Path
-    name : str
-        ``"TimGM6mb"`` (GPL-2; it lies inside the pretty_midi wheel and is only read, never copied).
-
-    Raises
-    ------
-    MissingExtraError
-        If pretty_midi is not installed.
-    """
-    # find_spec, not import: pretty_midi itself is not needed
-    spec = util.find_spec("pretty_midi")
-    path = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
-    if path is None or not path.is_file():
-        raise MissingExtraError('no soundfont found: pip install "m2l2-mir[render]" brings TimGM6mb.sf2')
-    return path, path.stem
-
-
 def notes_to_midi(notes: Iterable[Note], *, duration: float | None = None) -> bytes:
     """Write notes as a standard MIDI file, one tick per sample at 48 kHz.
 
@@ -131,7 +115,7 @@ def notes_to_midi(notes: Iterable[Note], *, duration: float | None = None) -> by
     Raises
     ------
     InputError
-        If the notes need more than 15 combinations of part and program.
+        If a note begins before 0, or the notes need more than 15 combinations of part and program.
 
     Examples
     --------
@@ -139,15 +123,19 @@ def notes_to_midi(notes: Iterable[Note], *, duration: float | None = None) -> by
     b'MThd'
     """
     notes = list(notes)
-    voices = sorted({(note.part, note.program) for note in notes})
+    if early := [note for note in notes if note.onset < 0]:
+        raise InputError(f"{early[0]} begins before the audio does: onsets must be >= 0")
+    voices = sorted({(note.part, note.program) for note in notes if not note.drum})
     if len(voices) > len(_MELODIC_CHANNELS):
         raise InputError(f"{len(voices)} combinations of part and program; MIDI has room for 15")
     channels = dict(zip(voices, _MELODIC_CHANNELS, strict=False))
 
-    # (tick, rank, message): at one tick programs come first, then note-offs, then note-ons
+    # (tick, rank, message): at one tick controllers and programs come first, then note-offs, then note-ons
     events = [(0, 0, bytes([0xC0 | channel, program])) for (_, program), channel in channels.items()]
+    for channel in (*channels.values(), _PERCUSSION_CHANNEL):
+        events += [(0, 0, bytes([0xB0 | channel, send, 0])) for send in (_REVERB_SEND, _CHORUS_SEND)]
     for note in notes:
-        channel = channels[note.part, note.program]
+        channel = _PERCUSSION_CHANNEL if note.drum else channels[note.part, note.program]
         on, off = _ticks(note.onset), _ticks(note.onset + note.duration)
         events.append((on, 2, bytes([0x90 | channel, note.pitch, note.velocity])))
         events.append((max(off, on + 1), 1, bytes([0x80 | channel, note.pitch, 0])))
@@ -180,7 +168,7 @@ def render(
     score : bytes or sequence of Note
         A standard MIDI file, or notes.
     soundfont : str or Path
-        An ``.sf2`` file, as from :func:`find_soundfont`.
+        An ``.sf2`` file, as from :mod:`m2l2_mir.dataset.soundfont`.
     sample_rate : int
         Of the result, in Hz.
     duration : float, optional
@@ -202,7 +190,7 @@ def render(
     midirenderer = require_extra("midirenderer")
     midi = score if isinstance(score, bytes) else notes_to_midi(score, duration=duration)
     try:
-        wave = midirenderer.render_wave_from(Path(soundfont).read_bytes(), midi)
+        wave = midirenderer.render_wave_from(_read(Path(soundfont)), midi)
     except OSError as error:
         raise InputError(f"cannot read the soundfont {soundfont}: {error.strerror}") from error
     except (RuntimeError, ValueError) as error:
@@ -219,6 +207,11 @@ def render(
         samples = round(duration * sample_rate)
         frames = np.pad(frames[:samples], ((0, max(0, samples - len(frames))), (0, 0)))
     return np.ascontiguousarray(frames.T, dtype=np.float32)
+
+
+@lru_cache(maxsize=2)
+def _read(soundfont: Path) -> bytes:
+    return soundfont.read_bytes()
 
 
 def _ticks(seconds: float) -> int:

@@ -1,18 +1,50 @@
-"""Soundfonts and their roles: FluidR3 plays what probes are tested on, TimGM6mb what models are trained on."""
+"""Soundfonts and their roles: FluidR3 plays what probes are tested on, TimGM6mb what models are trained on.
+
+A soundfont of sf3 kind (compressed samples) is not understood by the synthesizer.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
+from functools import lru_cache
+from importlib import util
 from pathlib import Path
 
-__all__ = ["Soundfont", "probe_soundfont", "training_soundfont"]
+from m2l2_mir.errors import InputError, MissingExtraError
+
+__all__ = ["Soundfont", "probe_soundfonts", "training_soundfont"]
+
+ENVIRONMENT = "M2L2_SOUNDFONT"
+INSTALL = "apt-get install fluid-soundfont-gm, or set M2L2_SOUNDFONT to a FluidR3_GM.sf2"
+_FLUID_PLACES = (
+    "/usr/share/sounds/sf2/FluidR3_GM.sf2",  # Debian, Ubuntu
+    "/usr/share/soundfonts/FluidR3_GM.sf2",  # Fedora, Arch
+    "/usr/local/share/soundfonts/FluidR3_GM.sf2",
+    "/opt/homebrew/share/soundfonts/FluidR3_GM.sf2",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Soundfont:
-    """A soundfont on this machine."""
+    """A soundfont on this machine.
 
-    name: str  # "FluidR3_GM", "TimGM6mb", ...
+    Parameters
+    ----------
+    name
+        ``"FluidR3_GM"``, ``"TimGM6mb"``, or the stem of the user's own file.
+    path
+        Of the ``.sf2`` file.
+    sha256
+        Of its content.
+    licence
+        With the author.
+    heard_in_training
+        Whether the shipped models were trained on music rendered with it.
+    """
+
+    name: str
     path: Path
     sha256: str
     licence: str
@@ -20,15 +52,67 @@ class Soundfont:
 
     @property
     def note(self) -> str:
-        """What every table of results made with it says, or ""."""
-        return "soundfont heard in training" if self.heard_in_training else ""
+        """What every table of results made with it has to say, or ""."""
+        return f"rendered with {self.name}: soundfont heard in training" if self.heard_in_training else ""
 
 
 def training_soundfont() -> Soundfont:
-    """TimGM6mb, which comes with the [render] extra."""
-    raise NotImplementedError
+    """TimGM6mb; it lies inside the pretty_midi wheel of the ``[render]`` extra and is only read, never copied.
+
+    Raises
+    ------
+    MissingExtraError
+        If pretty_midi is not installed.
+    """
+    # find_spec, not import: pretty_midi itself is not needed
+    spec = util.find_spec("pretty_midi")
+    path = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
+    if path is None or not path.is_file():
+        raise MissingExtraError('no soundfont found: pip install "m2l2-mir[render]" brings TimGM6mb.sf2')
+    return _soundfont(path, "GPL-2, Tim Brechbill", heard_in_training=True)
 
 
-def probe_soundfont() -> Soundfont:
-    """FluidR3_GM where it is installed or M2L2_SOUNDFONT names it, else TimGM6mb."""
-    raise NotImplementedError
+def probe_soundfonts() -> tuple[Soundfont, ...]:
+    """Soundfonts for what is measured, the first for all clips, the second (if any) for held-out sounds.
+
+    The first is the file that ``$M2L2_SOUNDFONT`` names, else FluidR3_GM where the system has it, else TimGM6mb (with
+    a note, as it was heard in training).
+
+    Raises
+    ------
+    InputError
+        ``$M2L2_SOUNDFONT`` names no file.
+    MissingExtraError
+        Without the ``[render]`` extra.
+    """
+    fallback = training_soundfont()
+    if own := os.environ.get(ENVIRONMENT):
+        if not os.path.isfile(own):
+            raise InputError(f"{ENVIRONMENT} names no file: {own}; set it to a .sf2 soundfont or unset it")
+        path = Path(own)
+    else:
+        path = next((Path(place) for place in _FLUID_PLACES if os.path.isfile(place)), fallback.path)
+    if path.name == fallback.path.name:
+        return (fallback,)
+    fluid = path.name.startswith("FluidR3")
+    chosen = _soundfont(path, "MIT, Frank Wen" if fluid else "the user's own", heard_in_training=False)
+    return chosen, fallback
+
+
+def _soundfont(path: Path, licence: str, *, heard_in_training: bool) -> Soundfont:
+    if path.suffix.casefold() != ".sf2":
+        raise InputError(f"{path}: only .sf2 soundfonts can be played; {INSTALL}")
+    state = path.stat()
+    return Soundfont(
+        name=path.stem,
+        path=path,
+        sha256=_hash(path, state.st_size, state.st_mtime_ns),
+        licence=licence,
+        heard_in_training=heard_in_training,
+    )
+
+
+@lru_cache
+def _hash(path: Path, size: int, time: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 import soundfile
 
 import m2l2_mir
+from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.dataset.folder import AudioFile, Listing, find_audio
 from m2l2_mir.embedding.pipeline import Pipeline
 from m2l2_mir.embedding.reading import SILENCE_DBFS, Settings, Track
@@ -57,7 +58,7 @@ class Silent:
 
 
 def extract(
-    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]] | Dataset,
     *,
     out: str | os.PathLike[str],
     model: str | os.PathLike[str] | Music2Latent2 = DEFAULT_MODEL,
@@ -77,8 +78,9 @@ def extract(
 
     Parameters
     ----------
-    paths : path or iterable of paths
-        Files, and folders to search (see :func:`~m2l2_mir.dataset.folder.find_audio`).
+    paths : path, iterable of paths, or Dataset
+        Files, and folders to search (see :func:`~m2l2_mir.dataset.folder.find_audio`); or a data set, whose clips are
+        rendered first if need be, and whose ids the tracks get.
     out : path
         The store's folder.
     model : str, path or Music2Latent2
@@ -110,7 +112,11 @@ def extract(
         Before anything is embedded: an argument is out of range, there is no audio file, or the store was made with
         other settings.
     """
-    listing = find_audio([paths] if isinstance(paths, str | os.PathLike) else paths)
+    if isinstance(paths, Dataset):
+        paths.render(jobs=jobs)
+        listing = paths.listing()
+    else:
+        listing = find_audio([paths] if isinstance(paths, str | os.PathLike) else paths)
     if not listing.files and not listing.failures:
         raise InputError(f"no audio files there ({listing.passed_over} other files); name a folder that holds music")
     network = model if isinstance(model, Music2Latent2) else load_model(os.fspath(model), device=device)

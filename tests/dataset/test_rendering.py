@@ -9,7 +9,8 @@ import pytest
 import soundfile
 
 from m2l2_mir.dataset import demo, rendering, scores
-from m2l2_mir.dataset.rendering import Note, find_soundfont, notes_to_midi, render
+from m2l2_mir.dataset.rendering import Note, notes_to_midi, render
+from m2l2_mir.dataset.soundfont import training_soundfont
 from m2l2_mir.errors import InputError, M2L2Error
 
 pytest.importorskip("midirenderer")
@@ -19,7 +20,7 @@ PIANO, ORGAN, GUITAR, VIOLIN, XYLOPHONE = 0, 19, 24, 40, 13
 
 @pytest.fixture(scope="module")
 def soundfont() -> Path:
-    return find_soundfont()[0]
+    return training_soundfont().path
 
 
 def strongest_frequency(waveform: np.ndarray, sample_rate: int, near: float) -> float:
@@ -91,12 +92,9 @@ def test_bad_input_is_one_line(soundfont: Path, tmp_path: Path) -> None:
         Note(0, 1, 128)
 
 
-def test_missing_extra_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_names_the_command() -> None:
     with pytest.raises(M2L2Error, match=r'pip install "m2l2-mir\[render\]"'):
         rendering.require_extra("no_such_package_of_the_extra")
-    monkeypatch.setattr(rendering.util, "find_spec", lambda name: None)
-    with pytest.raises(M2L2Error, match=r'pip install "m2l2-mir\[render\]"'):
-        find_soundfont()
 
 
 @pytest.mark.parametrize("piece", demo.PIECES, ids=lambda piece: piece.slug)
@@ -118,28 +116,22 @@ def test_tune_starts_and_is_accompanied_in_its_key() -> None:
     assert set(chord) == {4, 7, 11}  # E minor
 
 
-def test_demo_tracks_are_reused_level_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_drums_play_beside_a_full_set_of_parts(soundfont: Path) -> None:
+    notes = [Note(0.0, 0.1, 60 + part, part=part) for part in range(15)]
+    assert bytes([0x99, 36, 80]) in notes_to_midi([*notes, Note(0.0, 0.1, 36, drum=True, part=99)])
+    with pytest.raises(InputError, match="room for 15"):
+        notes_to_midi([*notes, Note(0.0, 0.1, 36, part=99)])
+    kick, tone = (render([Note(0.0, 0.5, 36, 100, drum=drum)], soundfont, sample_rate=44_100) for drum in (True, False))
+    assert np.abs(kick[:, :4410]).max() > 3 * np.abs(kick[:, 22_050:]).max()  # over when a note would still sound
+    assert np.abs(tone[:, :4410]).max() < 2 * np.abs(tone[:, 15_000:22_050]).max()
+
+
+def test_demo_tracks_are_level_and_whole(tmp_path: Path) -> None:
     pytest.importorskip("music21")
-    table = demo.demo_tracks(tmp_path, sample_rate=16_000, quick=True)
+    table = demo.demo_tracks(tmp_path, quick=True)
     assert (table["piece"].nunique(), table["instrument"].nunique(), len(table)) == (2, 3, 6)
     for path in table["path"]:
         waveform, sample_rate = soundfile.read(path)
-        assert (sample_rate, len(waveform)) == (16_000, 96_000)
+        assert (sample_rate, len(waveform)) == (44_100, 6 * 44_100)
         assert 20 * np.log10(np.sqrt(np.mean(waveform**2))) == pytest.approx(-20, abs=0.5)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == sorted(Path(p).name for p in table["path"])
-
-    rendered: list[object] = []
-    original = demo.render
-
-    def counting(*arguments: object, **options: object) -> np.ndarray:
-        rendered.append(arguments)
-        return original(*arguments, **options)
-
-    monkeypatch.setattr(demo, "render", counting)
-    demo.demo_tracks(tmp_path, sample_rate=16_000, quick=True)
-    assert not rendered
-    Path(table["path"][0]).write_bytes(b"cut short")
-    demo.demo_tracks(tmp_path, sample_rate=16_000, quick=True)
-    assert len(rendered) == 1
-    demo.demo_tracks(tmp_path, sample_rate=22_050, quick=True)
-    assert len(rendered) == 7
