@@ -191,6 +191,8 @@ def main() -> None:
     debug = "--debug" in arguments
     if debug:
         arguments.remove("--debug")
+    else:
+        warnings.showwarning = lambda message, *_: _say_error(f"warning: {message}")
     try:
         app(arguments, prog_name="m2l2", standalone_mode=True)
     except M2L2Error as error:

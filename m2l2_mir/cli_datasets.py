@@ -132,7 +132,7 @@ def show_dataset(
             for title, about in value.items():
                 typer.echo(f"  {title}: {about}" if about else f"  {title}")
         else:
-            typer.echo(f"{key}: {', '.join(value) if isinstance(value, tuple) else value}")
+            typer.echo(f"{key}: {', '.join(value) if isinstance(value, tuple) else ' '.join(str(value).split())}")
     if lines:
         typer.echo("\n".join(lines))
 

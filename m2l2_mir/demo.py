@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from m2l2_mir.dataset.dataset import Dataset, load_dataset
 from m2l2_mir.dataset.demo import demo_tracks
+from m2l2_mir.dataset.recipe import dataset_names, find_recipe
 from m2l2_mir.embedding.extract import extract
+from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.report.demo_report import write_demo_report
+from m2l2_mir.report.sets import sets_section
 
 __all__ = ["run_demo"]
 
@@ -35,6 +39,7 @@ def run_demo(out: Path, *, model: str, device: str, quick: bool, say: Callable[[
     rows = {Path(path).name: row for row, path in enumerate(store.ok["path"])}
     order = [rows[Path(path).name] for path in tracks["path"]]
     vectors = store.embeddings()[order]
+    sets, embedded = _rendered_sets(out, network, quick=quick, say=say)
     first = store.ok["track_id"].iloc[order[0]]
     heard = store.chunk_table(first).query("samples > 0 and not silent")["chunk"]
     return write_demo_report(
@@ -46,7 +51,23 @@ def run_demo(out: Path, *, model: str, device: str, quick: bool, say: Callable[[
         untrained_note=UNTRAINED_NOTE.format(weights=network.weights_id),
         chunk_vectors=store.chunks(first)[heard],
         chunk_seconds=network.config.chunk_seconds,
+        more=[sets_section(sets, embedded)],
     )
+
+
+def _rendered_sets(
+    out: Path, network: Music2Latent2, *, quick: bool, say: Callable[[str], None]
+) -> tuple[dict[str, Dataset], dict[str, int]]:
+    """Render and embed the data sets that need no download; of a quick demo, only the first."""
+    sets, embedded = {}, {}
+    names = [name for name in dataset_names() if find_recipe(name)[1].source == "rendered"]
+    for name in names[:1] if quick else names:
+        dataset = load_dataset(name, size="quick")
+        say(f"Embedding data set {name}: {len(dataset.tracks)} clips ...")
+        store = extract(dataset, out=out / f"embeddings-{network.fingerprint}-{name}", model=network)
+        sets[f"m2l2 embed dataset:{name} --size quick --out {name}/"] = dataset
+        embedded[name] = len(store.ok)
+    return sets, embedded
 
 
 def _shown(provenance: Mapping[str, Any]) -> dict[str, str]:

@@ -47,8 +47,8 @@ def key(raw: Any) -> str:
     >>> key("C# Major"), key(["f minor"]), key("Cb major"), key("E:min")
     ('Db major', 'F minor', 'B major', 'E minor')
     """
-    texts = [raw] if isinstance(raw, str) else list(raw)
-    keys = {_one_key(text) for text in texts if text is not None}
+    texts = raw if isinstance(raw, list | tuple) else [raw]
+    keys = {_one_key(str(text)) for text in texts if text is not None}
     if not keys:
         raise Unusable("no key")
     if len(keys) > 1:
@@ -122,11 +122,15 @@ _READERS = {"key": key, "pitch": pitch, "tempo": tempo, "genre": genre, "instrum
 def canonical(label: str, raw: Any) -> Any:
     """Canonical form of a label by the name of its column; columns of other names are taken as they are.
 
+    A source that knows why its label cannot be used gives an :class:`Unusable` in place of the label.
+
     Raises
     ------
     Unusable
         With the reason.
     """
+    if isinstance(raw, Unusable):
+        raise raw
     if raw is None or (isinstance(raw, float) and math.isnan(raw)):
         raise Unusable(f"no {label}")
     return _READERS[label](raw) if label in _READERS else raw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ def write_demo_report(
     untrained_note: str = "",
     chunk_vectors: np.ndarray | None = None,
     chunk_seconds: float | None = None,
+    more: Sequence[str] = (),
 ) -> Path:
     """Write the report on a small library as one offline page.
 
@@ -57,6 +58,8 @@ def write_demo_report(
         Chunks of the first track, to show how its summary moves in time.
     chunk_seconds : float, optional
         Length of a chunk, for a time axis in seconds.
+    more : sequence of str
+        Further sections (HTML), before the one on where the numbers come from.
 
     Returns
     -------
@@ -76,6 +79,7 @@ def write_demo_report(
     ]
     if n > 1:
         sections += [_map_section(library), _neighbours_section(library), _reading_section(library, trained)]
+    sections += more
     sections.append(_provenance_section(provenance, tracks.attrs.get("credits", [])))
     text = page.page(
         f"{n} tracks in {k}\u00a0×\u00a0{d} numbers",

@@ -1,0 +1,84 @@
+"""Section of a page on data sets: what each holds, how much of it is embedded, and how two of its clips sound."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+import soundfile
+
+from m2l2_mir.dataset.dataset import Dataset
+from m2l2_mir.report import page
+from m2l2_mir.report.page import escape
+
+EXAMPLE_SECONDS = 8.0
+EXAMPLES = 2
+
+
+def sets_section(sets: Mapping[str, Dataset], embedded: Mapping[str, int]) -> str:
+    """Describe data sets.
+
+    Parameters
+    ----------
+    sets : mapping of str to Dataset
+        By the command that made the embeddings, which is printed.
+    embedded : mapping of str to int
+        Tracks with embeddings, by name of the set.
+    """
+    rows: list[dict[str, str]] = []
+    cards = []
+    for command, dataset in sets.items():
+        rows += [_row(dataset, label, embedded[dataset.name]) for label in dataset.labels or [""]]
+        notes = "".join(f"<p>{escape(note)}</p>" for note in dataset.notes)
+        cards.append(
+            f'<article class="card"><h3>{escape(dataset.name)}</h3><p>{escape(dataset.recipe.title)}</p>{notes}'
+            f"{''.join(_example(dataset, row) for row in _examples(dataset.tracks))}"
+            f"<p><code>{escape(command)}</code></p></article>"
+        )
+    intro = (
+        "Played from human-made scores and from a table of notes, so that every label is known, on any machine, "
+        "without a download. The probes and the analysis of the slots are run on these and on the published sets; "
+        "'m2l2 datasets list' shows both. Here they are at size 'quick', for a look and a listen."
+    )
+    numeric = ["clips", "embedded", "values", "groups"]
+    return page.section(
+        "Data sets that come along",
+        page.table(pd.DataFrame(rows), numeric=numeric),
+        f'<div class="grid">{"".join(cards)}</div>',
+        intro=intro,
+    )
+
+
+def _row(dataset: Dataset, label: str, embedded: int) -> dict[str, str]:
+    values = dataset.tracks[label].nunique() if label else "-"
+    groups = dataset.tracks["group"].nunique() if "group" in dataset.tracks else 0
+    return {
+        "set": dataset.name,
+        "clips": str(len(dataset.tracks)),
+        "embedded": f"{embedded} of {len(dataset.tracks)}",
+        "label": label or "factors",
+        "values": str(values),
+        "groups": str(groups),
+        "splits": ", ".join(dataset.recipe.splits),
+    }
+
+
+def _examples(tracks: pd.DataFrame) -> list[int]:
+    """Rows to listen to: two sides of a counterfactual pair where there are any, else the first and the middle."""
+    if "pair" in tracks and tracks["pair"].notna().any():
+        first = tracks["pair"].dropna().iloc[0]
+        return tracks.index[tracks["pair"] == first].tolist()[:EXAMPLES]
+    return [0, len(tracks) // 2][: len(tracks)]
+
+
+def _example(dataset: Dataset, row: int) -> str:
+    track = dataset.tracks.loc[row]
+    title = str(track.get("title") or track["track_id"])
+    facts = [title, *(f"{label} {track[label]}" for label in dataset.labels if pd.notna(track[label]))]
+    caption = escape(", ".join(facts))
+    try:
+        waveform, sample_rate = soundfile.read(str(track["path"]), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError:
+        return f"<p>{caption}: the sound file could not be read.</p>"
+    uri = page.audio_uri(waveform.mean(axis=1), sample_rate, seconds=EXAMPLE_SECONDS)
+    return f'<p>{caption}</p><audio controls preload="metadata" src="{uri}" aria-label="{caption}"></audio>'
