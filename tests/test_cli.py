@@ -21,20 +21,6 @@ COMMAND = [sys.executable, "-c", "from m2l2_mir.cli import main; main()"]
 
 
 @pytest.fixture
-def m2l2(monkeypatch, capsys):
-    """Run the command in this process -> exit code, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["m2l2", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return end.value.code or 0, printed.out, printed.err
-
-    return run
-
-
-@pytest.fixture
 def music(tmp_path):
     folder = tmp_path / "music"
     folder.mkdir()
