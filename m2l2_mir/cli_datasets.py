@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from m2l2_mir.dataset.dataset import Dataset
 
 PROBLEMS_FOUND = 3
-SHOWN_PROBLEMS = 20
+WIDEST_TABLE = 12  # classes beside each other
 
 datasets = typer.Typer(
     help="Data sets: what there is, with licence and citation.\n\nEvery NAME is one of 'm2l2 datasets list', the path "
@@ -117,7 +117,7 @@ def show_dataset(
             facts |= {"label": chosen, "split": made.split, "manifest": made.sha256}
             counts = made.describe()
             facts["folds"] = json.loads(counts.to_json(orient="split"))
-            lines += [f"split {made.split!r} of {chosen}, manifest {made.sha256[:12]}", counts.to_string()]
+            lines += [f"split {made.split!r} of {chosen}, manifest {made.sha256[:12]}", (counts if counts.shape[1] <= WIDEST_TABLE else counts.T).to_string()]
             if manifest is not None:
                 made.save(manifest)
                 lines.append(f"saved as {manifest}")

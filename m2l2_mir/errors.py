@@ -42,3 +42,7 @@ class AudioWarning(UserWarning):
 
 class UntrainedWarning(UserWarning):
     """Embeddings are made with random weights: good for trying the pipeline, not for conclusions about music."""
+
+
+class SplitWarning(UserWarning):
+    """Folds are used although they may flatter a result, or cannot show all of it."""
