@@ -27,9 +27,10 @@ def sets_section(sets: Mapping[str, Dataset], embedded: Mapping[str, int]) -> st
     """
     rows: list[dict[str, str]] = []
     cards = []
+    shared = set.intersection(*(set(dataset.notes) for dataset in sets.values())) if len(sets) > 1 else set()
     for command, dataset in sets.items():
         rows += [_row(dataset, label, embedded[dataset.name]) for label in dataset.labels or [""]]
-        notes = "".join(f"<p>{escape(note)}</p>" for note in dataset.notes)
+        notes = "".join(f"<p>{escape(note)}</p>" for note in dataset.notes if note not in shared)
         cards.append(
             f'<article class="card"><h3>{escape(dataset.name)}</h3><p>{escape(dataset.recipe.title)}</p>{notes}'
             f"{''.join(_example(dataset, row) for row in _examples(dataset.tracks))}"
@@ -40,24 +41,25 @@ def sets_section(sets: Mapping[str, Dataset], embedded: Mapping[str, int]) -> st
         "without a download. The probes and the analysis of the slots are run on these and on the published sets; "
         "'m2l2 datasets list' shows both. Here they are at size 'quick', for a look and a listen."
     )
-    numeric = ["clips", "embedded", "values", "groups"]
+    common = "".join(f'<p class="prose">All of them: {escape(note)}.</p>' for note in sorted(shared))
     return page.section(
         "Data sets that come along",
-        page.table(pd.DataFrame(rows), numeric=numeric),
+        page.table(pd.DataFrame(rows), numeric=["embedded", "labelled", "values", "groups"]),
+        common,
         f'<div class="grid">{"".join(cards)}</div>',
         intro=intro,
     )
 
 
 def _row(dataset: Dataset, label: str, embedded: int) -> dict[str, str]:
-    values = dataset.tracks[label].nunique() if label else "-"
+    values = dataset.tracks[label].dropna() if label else pd.Series(dtype=object)
     groups = dataset.tracks["group"].nunique() if "group" in dataset.tracks else 0
     return {
         "set": dataset.name,
-        "clips": str(len(dataset.tracks)),
-        "embedded": f"{embedded} of {len(dataset.tracks)}",
-        "label": label or "factors",
-        "values": str(values),
+        "embedded": f"{embedded} of {len(dataset.tracks)} clips",
+        "label": label,
+        "labelled": str(len(values)),
+        "values": str(values.nunique()),
         "groups": str(groups),
         "splits": ", ".join(dataset.recipe.splits),
     }
@@ -67,14 +69,14 @@ def _examples(tracks: pd.DataFrame) -> list[int]:
     """Rows to listen to: two sides of a counterfactual pair where there are any, else the first and the middle."""
     if "pair" in tracks and tracks["pair"].notna().any():
         first = tracks["pair"].dropna().iloc[0]
-        return tracks.index[tracks["pair"] == first].tolist()[:EXAMPLES]
+        return tracks[tracks["pair"] == first].sort_values("side", ascending=False).index.tolist()[:EXAMPLES]
     return [0, len(tracks) // 2][: len(tracks)]
 
 
 def _example(dataset: Dataset, row: int) -> str:
     track = dataset.tracks.loc[row]
     title = str(track.get("title") or track["track_id"])
-    facts = [title, *(f"{label} {track[label]}" for label in dataset.labels if pd.notna(track[label]))]
+    facts = [title, *(f"{label} {_value(track[label])}" for label in dataset.labels if pd.notna(track[label]))]
     caption = escape(", ".join(facts))
     try:
         waveform, sample_rate = soundfile.read(str(track["path"]), dtype="float32", always_2d=True)
@@ -82,3 +84,7 @@ def _example(dataset: Dataset, row: int) -> str:
         return f"<p>{caption}: the sound file could not be read.</p>"
     uri = page.audio_uri(waveform.mean(axis=1), sample_rate, seconds=EXAMPLE_SECONDS)
     return f'<p>{caption}</p><audio controls preload="metadata" src="{uri}" aria-label="{caption}"></audio>'
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
