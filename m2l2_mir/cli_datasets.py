@@ -117,7 +117,9 @@ def show_dataset(
             facts |= {"label": chosen, "split": made.split, "manifest": made.sha256}
             counts = made.describe()
             facts["folds"] = json.loads(counts.to_json(orient="split"))
-            lines += [f"split {made.split!r} of {chosen}, manifest {made.sha256[:12]}", (counts if counts.shape[1] <= WIDEST_TABLE else counts.T).to_string()]
+            if counts.shape[1] > WIDEST_TABLE:
+                counts = counts.T
+            lines += [f"split {made.split!r} of {chosen}, manifest {made.sha256[:12]}", counts.to_string()]
             if manifest is not None:
                 made.save(manifest)
                 lines.append(f"saved as {manifest}")

@@ -81,7 +81,7 @@ def recipe_files(kind: Literal["datasets", "probes"]) -> dict[str, Path]:
 
 
 def _fits(value: Any, annotation: Any) -> bool:
-    """Whether a value from TOML or JSON fits an annotation: plain types, literals, tuples, tables and unions of these."""
+    """Whether a value from TOML or JSON fits an annotation: plain types, literals, tuples, tables, unions of these."""
     if annotation is Any:
         return True
     kind, arguments = get_origin(annotation), get_args(annotation)

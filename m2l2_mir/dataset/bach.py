@@ -9,7 +9,7 @@ Conventions
   Modal melodies, which their encoding calls major or minor, end elsewhere and are dropped with that reason.
 * Each key is equally frequent: pieces are transposed within their mode, by 6 semitones down to 5 up, a piece to another
   tonic each time it is used.
-* ``group`` joins all harmonisations of one melody (:mod:`m2l2_mir.dataset.families`).
+* ``group`` joins pieces whose melodies share a title or an opening (:mod:`m2l2_mir.dataset.families`).
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def _identity(score: Score) -> set[str]:
     soprano = voices(score)[0]
     longest = max(length for _, length in score.bars)
     downbeat = next(start for start, length in score.bars if length > longest - _CLOSE)
-    return openings(soprano, beat=score.beat, downbeat=downbeat) | title_key(score.title)
+    known = set() if score.title.startswith("BWV ") else title_key(score.title)  # a number is no title
+    return openings(soprano, beat=score.beat, downbeat=downbeat) | known
 
 
 def _transpositions(rng: np.random.Generator, pool: Sequence[Score], wanted: int) -> Iterator[tuple[Score, int]]:

@@ -17,7 +17,7 @@ __all__ = ["families", "openings", "title_key"]
 
 OPENING = 12  # intervals; shorter ones join melodies that part ways in the second bar
 _DANCES = {"reel", "jig", "hornpipe", "clog", "strathspey", "slip", "single", "double"}
-_SAYS_NOTHING = _DANCES | {"a", "an", "the", "der", "die", "das", "no", "bwv"}
+_SAYS_NOTHING = _DANCES | {"a", "an", "the", "der", "die", "das", "no"}
 
 
 def openings(melody: Sequence[Event], *, beat: float, downbeat: float) -> set[str]:
@@ -80,7 +80,8 @@ def families(keys: Mapping[str, Iterable[str]]) -> dict[str, str]:
 
     def root(name: str) -> str:
         while parent[name] != name:
-            name = parent[name] = parent[parent[name]]
+            parent[name] = parent[parent[name]]
+            name = parent[name]
         return name
 
     first: dict[str, str] = {}

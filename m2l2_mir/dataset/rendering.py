@@ -19,7 +19,6 @@ import struct
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -28,6 +27,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from m2l2_mir.dataset.soundfont_part import part_of, whole_of
 from m2l2_mir.errors import InputError, MissingExtraError
 
 SYNTHESIZER_RATE = 48_000
@@ -190,7 +190,7 @@ def render(
     midirenderer = require_extra("midirenderer")
     midi = score if isinstance(score, bytes) else notes_to_midi(score, duration=duration)
     try:
-        wave = midirenderer.render_wave_from(_read(Path(soundfont)), midi)
+        wave = midirenderer.render_wave_from(_sounds(score, Path(soundfont)), midi)
     except OSError as error:
         raise InputError(f"cannot read the soundfont {soundfont}: {error.strerror}") from error
     except (RuntimeError, ValueError) as error:
@@ -209,9 +209,12 @@ def render(
     return np.ascontiguousarray(frames.T, dtype=np.float32)
 
 
-@lru_cache(maxsize=2)
-def _read(soundfont: Path) -> bytes:
-    return soundfont.read_bytes()
+def _sounds(score: bytes | Sequence[Note], soundfont: Path) -> bytes:
+    """What the score needs of the soundfont; a MIDI file may ask for any bank, so it gets all."""
+    if isinstance(score, bytes):
+        return whole_of(soundfont)
+    programs = frozenset(note.program for note in score if not note.drum)
+    return part_of(soundfont, programs, drums=any(note.drum for note in score))
 
 
 def _ticks(seconds: float) -> int:

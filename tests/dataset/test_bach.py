@@ -134,6 +134,8 @@ def test_harmonisations_of_one_melody_are_one_group(planned: ClipSet) -> None:
     first, second = bach._identity(load("bach/bwv244.54")), bach._identity(load("bach/bwv135.6"))
     assert first & second  # the title of the second is not known: its melody tells
     assert not first & bach._identity(load("bach/bwv358"))
+    assert bach._identity(load("bach/bwv144.3")) & bach._identity(load("bach/bwv250"))  # only the title tells
+    assert not bach._identity(load("bach/bwv248.9-s")) & bach._identity(load("bach/bwv248.42-s"))  # no titles
     groups = {clip.labels["score"]: clip.labels["group"] for clip in planned.clips}
     assert all(groups[clip.labels["score"]] == clip.labels["group"] for clip in planned.clips)
     assert set(planned.dropped.columns) == {"track_id", "label", "reason"}

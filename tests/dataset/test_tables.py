@@ -76,9 +76,9 @@ def test_a_missing_label_or_split_names_the_near_one(tmp_path: Path) -> None:
         dataset.split("genr")
     with pytest.raises(InputError, match="no split 'groupd'; did you mean 'grouped'"):
         dataset.split("genre", "groupd")
-    with pytest.raises(InputError, match="none of 1 audio files is there, such as .*a.wav.*--data-home"):
+    with pytest.raises(InputError, match=r"none of 1 audio files is there, such as .*a\.wav.*--data-home"):
         dataset.listing()
-    with pytest.raises(InputError, match="'.*none.csv' does not exist"):
+    with pytest.raises(InputError, match=r"'.*none\.csv' does not exist"):
         load_dataset(f"table:{tmp_path / 'none.csv'}")
 
 
