@@ -12,7 +12,8 @@ Conventions
 * Samples that are left out become silence. Samples in a ROM are addressed in the file, as the synthesizer does. The
   lower 8 bits of 24-bit samples, which it does not read, are dropped.
 * What is not laid out as a soundfont should be comes back whole: the synthesizer says what is wrong with it.
-* Not kept the same: noise made by a loop so short, or played so high, that one step of the synthesizer leaps over it.
+* Not kept the same: a loop so short, or played so high, that one step of the synthesizer leaps over it. It then runs
+  on through the samples behind it, as noise; here these may be missing.
 
 Source: SoundFont Technical Specification 2.04, sections 5 to 7 and 8.1.2; rustysynth 1.3.
 """
