@@ -24,11 +24,11 @@ from typing import Any
 
 from _common import argument_parser, cores, machine, table, verdict, write_results
 
-from m2l2_mir.dataset.audit import audit
+from m2l2_mir.dataset.audit.audit import audit
 from m2l2_mir.dataset.dataset import Dataset, load_dataset
 from m2l2_mir.dataset.recipe import dataset_names, find_recipe
-from m2l2_mir.dataset.rendered import Clip, render_clips
-from m2l2_mir.dataset.soundfont import probe_soundfonts
+from m2l2_mir.dataset.rendered.clips import Clip, render_clips
+from m2l2_mir.dataset.rendered.soundfont import probe_soundfonts
 
 CLIPS, SECONDS, GOAL_SECONDS = 1000, 5.0, 180.0
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from m2l2_mir.errors import M2L2Error
+from m2l2_mir.errors import InputError, M2L2Error
 
 if TYPE_CHECKING:
     from m2l2_mir.dataset.dataset import Dataset
@@ -109,20 +109,11 @@ def show_dataset(
         dataset = None
     lines: list[str] = []
     if dataset is not None:
-        chosen = label or next(iter(dataset.labels), None)
         facts["tracks"] = len(dataset.tracks)
+        chosen = label or next(iter(dataset.labels), None)
         lines = dataset.summary()
         if chosen is not None:
-            made = dataset.split(chosen, split, seed=seed)
-            facts |= {"label": chosen, "split": made.split, "manifest": made.sha256}
-            counts = made.describe()
-            facts["folds"] = json.loads(counts.to_json(orient="split"))
-            if counts.shape[1] > WIDEST_TABLE:
-                counts = counts.T
-            lines += [f"split {made.split!r} of {chosen}, manifest {made.sha256[:12]}", counts.to_string()]
-            if manifest is not None:
-                made.save(manifest)
-                lines.append(f"saved as {manifest}")
+            lines += _split_lines(dataset, chosen, split, seed, manifest, facts)
     if as_json:
         typer.echo(json.dumps(facts))
         return
@@ -199,9 +190,8 @@ def audit_dataset(
 
     Exit code 3 if there is any.
     """
-    from m2l2_mir.dataset.audit import audit
+    from m2l2_mir.dataset.audit.audit import audit
     from m2l2_mir.embedding.store import EmbeddingStore
-    from m2l2_mir.errors import InputError
     from m2l2_mir.progress import CountProgress
 
     dataset = _load(name, data_home, size, quiet=as_json)
@@ -214,6 +204,32 @@ def audit_dataset(
     typer.echo(json.dumps(found.to_dict()) if as_json else "\n".join(found.lines()))
     if not found.ok:
         raise typer.Exit(PROBLEMS_FOUND)
+
+
+def _split_lines(
+    dataset: Dataset, label: str, split: str | None, seed: int, out: Path | None, facts: dict[str, Any]
+) -> list[str]:
+    """Draw a split, save it where asked to, put it among the facts and describe it for a person."""
+    try:
+        manifest = dataset.split(label, split, seed=seed)
+    except InputError as error:
+        if split or out is not None:
+            raise
+        return [f"no split of {label}: {error}"]
+    counts = manifest.describe()
+    facts |= {
+        "label": label,
+        "split": manifest.split,
+        "manifest": manifest.sha256,
+        "folds": json.loads(counts.to_json(orient="split")),
+    }
+    if counts.shape[1] > WIDEST_TABLE:
+        counts = counts.T
+    lines = [f"split {manifest.split!r} of {label}, manifest {manifest.sha256[:12]}", counts.to_string()]
+    if out is not None:
+        manifest.save(out)
+        lines.append(f"saved as {out}")
+    return lines
 
 
 def _load(name: str, data_home: Path | None, size: str, *, quiet: bool) -> Dataset:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from m2l2_mir.dataset.dataset import Dataset, load_dataset
-from m2l2_mir.dataset.demo import demo_tracks
 from m2l2_mir.dataset.recipe import dataset_names, find_recipe
+from m2l2_mir.dataset.rendered.demo import demo_tracks
 from m2l2_mir.embedding.extract import extract
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model

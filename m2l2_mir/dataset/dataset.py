@@ -22,7 +22,7 @@ from m2l2_mir.audio import read_info
 from m2l2_mir.dataset import sources, tables
 from m2l2_mir.dataset.folder import AudioFile, Listing
 from m2l2_mir.dataset.recipe import SIZES, DatasetRecipe, find_recipe
-from m2l2_mir.dataset.rendered import Clip, render_clips
+from m2l2_mir.dataset.rendered.clips import Clip, render_clips
 from m2l2_mir.dataset.split import Manifest, make_manifest
 from m2l2_mir.errors import AudioError, InputError
 from m2l2_mir.recipe import close_match

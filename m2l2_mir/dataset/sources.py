@@ -12,8 +12,8 @@ import pandas as pd
 
 from m2l2_mir.dataset.reading import Reading
 from m2l2_mir.dataset.recipe import SIZES, DatasetRecipe
-from m2l2_mir.dataset.rendered import Clip, ClipSet, clip_path
-from m2l2_mir.dataset.soundfont import INSTALL, probe_soundfonts
+from m2l2_mir.dataset.rendered.clips import Clip, ClipSet, clip_path
+from m2l2_mir.dataset.rendered.soundfont import INSTALL, probe_soundfonts
 from m2l2_mir.errors import ConfigError, InputError
 
 __all__ = ["check", "download", "read", "render_plan"]
@@ -33,7 +33,7 @@ RENDERED = {
 def read(recipe: DatasetRecipe, home: Path | None) -> Reading:
     """Read the labels of a set that lies on the disk."""
     if recipe.source == "mirdata":
-        from m2l2_mir.dataset import mirdata_sets
+        from m2l2_mir.dataset.published import mirdata_sets
 
         return mirdata_sets.read(recipe, home)
     return _local(recipe, "READERS")(recipe, _home(recipe, home))
@@ -42,7 +42,7 @@ def read(recipe: DatasetRecipe, home: Path | None) -> Reading:
 def check(recipe: DatasetRecipe, home: Path | None) -> list[str]:
     """Everything that is wrong with a set of mirdata or a local one, one line each."""
     if recipe.source == "mirdata":
-        from m2l2_mir.dataset import mirdata_sets
+        from m2l2_mir.dataset.published import mirdata_sets
 
         return mirdata_sets.check(recipe, home)
     problems: list[str] = _local(recipe, "CHECKS")(recipe, _home(recipe, home))
@@ -59,7 +59,7 @@ def download(recipe: DatasetRecipe, home: Path | None, say: Callable[[str], None
     """
     if recipe.source != "mirdata":
         raise InputError(f"{recipe.title} cannot be downloaded from here: {recipe.get}")
-    from m2l2_mir.dataset import mirdata_sets
+    from m2l2_mir.dataset.published import mirdata_sets
 
     mirdata_sets.fetch(recipe, home, say)
 
@@ -83,7 +83,7 @@ def render_plan(
     if size not in recipe.sizes:
         raise ConfigError(f"{recipe.title} has no size {size!r}; a recipe's sizes are {', '.join(SIZES)}")
     module, function = RENDERED[recipe.loader]
-    plan = getattr(import_module(f"m2l2_mir.dataset.{module}"), function)
+    plan = getattr(import_module(f"m2l2_mir.dataset.rendered.{module}"), function)
     fonts = probe_soundfonts()
     clip_set: ClipSet = plan(count=recipe.sizes[size], seed=seed, fonts=fonts, progress=progress)
     clips = sorted(clip_set.clips, key=lambda clip: clip.track_id)
@@ -104,7 +104,7 @@ def render_plan(
 
 
 def _local(recipe: DatasetRecipe, what: str) -> Callable[..., Any]:
-    from m2l2_mir.dataset import local_sets
+    from m2l2_mir.dataset.published import local_sets
 
     known: dict[str, Callable[..., Any]] = getattr(local_sets, what)
     if recipe.loader not in known:

@@ -44,7 +44,7 @@ def write_demo_report(
         Folder of the page; made if need be.
     tracks : pandas.DataFrame
         Columns ``track_id``, ``title`` and ``path``; ``piece`` and ``instrument``, where there are any, group
-        the tracks; other columns from :func:`m2l2_mir.dataset.demo.demo_tracks` are printed.
+        the tracks; other columns from :func:`m2l2_mir.dataset.rendered.demo.demo_tracks` are printed.
         ``attrs["credits"]``, a list of str, is printed at the end.
     vectors : np.ndarray [shape=(n, K, d)]
         Summary of each track, in the order of ``tracks``.
