@@ -17,6 +17,7 @@ from m2l2_mir.report.sets import sets_section
 
 __all__ = ["run_demo"]
 
+QUICK_SET = "notes-pitch"
 UNTRAINED_NOTE = (
     "{weights}: a random encoder keeps something of timbre and loudness, as any random projection of a spectrogram "
     "does. It has learned nothing about music: read this page as a tour of the pipeline."
@@ -58,10 +59,10 @@ def run_demo(out: Path, *, model: str, device: str, quick: bool, say: Callable[[
 def _rendered_sets(
     out: Path, network: Music2Latent2, *, quick: bool, say: Callable[[str], None]
 ) -> tuple[dict[str, Dataset], dict[str, int]]:
-    """Render and embed the data sets that need no download; of a quick demo, only the first."""
+    """Render and embed the data sets that need no download; of a quick demo, only the quickest."""
     sets, embedded = {}, {}
     names = [name for name in dataset_names() if find_recipe(name)[1].source == "rendered"]
-    for name in names[:1] if quick else names:
+    for name in [QUICK_SET] if quick else names:
         dataset = load_dataset(name, size="quick")
         say(f"Embedding data set {name}: {len(dataset.tracks)} clips ...")
         store = extract(dataset, out=out / f"embeddings-{network.fingerprint}-{name}", model=network)

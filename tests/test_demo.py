@@ -1,0 +1,31 @@
+"""The demo from end to end: rendered, embedded, reported, and nothing done twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from m2l2_mir.embedding.store import EmbeddingStore
+
+pytest.importorskip("music21")
+pytest.importorskip("midirenderer")
+
+
+def test_quick_demo_writes_a_page_and_does_nothing_twice(m2l2, tmp_path: Path) -> None:
+    command = ["demo", "--quick", "--out", tmp_path, "--model", "random:m2l2-tiny", "--device", "cpu"]
+    code, out, _ = m2l2(*command)
+    assert code == 0
+    assert out.splitlines()[-1] == f"Report: {(tmp_path / 'index.html').resolve()}"
+    page = (tmp_path / "index.html").read_text()
+    for words in ("untrained weights", "Nearest neighbours", "Data sets that come along", "40 of 40 clips"):
+        assert words in page
+    assert page.count("<audio") == 6 + 2  # the tracks, and two clips of the set
+    [tracks, clips] = sorted(tmp_path.glob("embeddings-*"), key=lambda folder: len(folder.name))
+    assert (len(EmbeddingStore.open(tracks).ok), len(EmbeddingStore.open(clips).ok)) == (6, 40)
+
+    parts = sorted(clips.rglob("*.parquet"))
+    times = [part.stat().st_mtime_ns for part in parts]
+    assert m2l2(*command)[0] == 0
+    assert sorted(clips.rglob("*.parquet")) == parts
+    assert [part.stat().st_mtime_ns for part in parts] == times
