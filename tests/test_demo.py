@@ -18,13 +18,13 @@ def test_quick_demo_writes_a_page_and_does_nothing_twice(m2l2, tmp_path: Path) -
     code, out, _ = m2l2(*command)
     assert code == 0
     assert out.splitlines()[-1] == f"Report: {(tmp_path / 'index.html').resolve()}"
-    clips_of_set = len(load_dataset("notes-pitch", size="quick").tracks)
+    count = len(load_dataset("notes-pitch", size="quick").tracks)
     page = (tmp_path / "index.html").read_text()
-    for words in ("untrained weights", "Nearest neighbours", "Data sets that come along", f"{clips_of_set} of {clips_of_set} clips"):
+    for words in ("untrained weights", "Nearest neighbours", "Data sets that come along", f"{count} of {count} clips"):
         assert words in page
     assert page.count("<audio") == 6 + 2  # the tracks, and two clips of the set
     [tracks, clips] = sorted(tmp_path.glob("embeddings-*"), key=lambda folder: len(folder.name))
-    assert (len(EmbeddingStore.open(tracks).ok), len(EmbeddingStore.open(clips).ok)) == (6, clips_of_set)
+    assert (len(EmbeddingStore.open(tracks).ok), len(EmbeddingStore.open(clips).ok)) == (6, count)
 
     parts = sorted(clips.rglob("*.parquet"))
     times = [part.stat().st_mtime_ns for part in parts]
