@@ -29,7 +29,7 @@ $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { \
 	  echo "python3 -m venv failed; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	$(PIP) $(TORCH)
-	$(PIP) --editable ".[render,dev]"
+	$(PIP) --editable ".[render,train,dev]"
 	touch $@
 
 clean:

@@ -1,0 +1,113 @@
+"""The recipe of a training run: one frozen dataclass, read from TOML, kept in the run's folder.
+
+Shares of training are positions in [0, 1]: 0 is the first step, 1 the last.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from m2l2_mir.errors import ConfigError
+from m2l2_mir.model.config import ModelConfig, preset_names
+from m2l2_mir.recipe import close_match, from_mapping, from_toml
+
+__all__ = ["TrainingConfig", "recipe_names"]
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Everything that decides what a run computes, but for its data and its device."""
+
+    name: str
+    model: str  # a preset of the family, or the path of a model's TOML
+    latents: Literal["summary", "ordered"] = "summary"  # the arm of the ablation; all else stays equal
+    steps: int
+    batch_size: int  # windows in one step, over all processes
+    seed: int = 0
+
+    # Optimiser: RAdam, linear warm-up, cosine
+    learning_rate: float = 1e-4
+    final_rate: float = 0.0  # of the learning rate, at the end of the cosine
+    warmup_steps: int = 10_000
+    clip_norm: float = 1.0  # 0: no clipping
+    ema_decay: float = 0.9999  # with warm-up: min(decay, (1 + step) / (10 + step))
+
+    # Consistency loss (arXiv 2310.14189, as the trainer of arXiv 2408.06500 has it)
+    consistency_weight: float = 1.0
+    consistency_from: float = 0.0  # share of training before which the consistency network rests
+    easy_until: float = 0.0  # share until which the noise step shrinks geometrically from "all" (arXiv 2406.14548)
+    step_exponents: tuple[float, float] = (1.0, 3.0)  # dt = 0.1^e on the noise schedule, e rising over the rest
+    noise_mean: float = -1.1  # of log sigma
+    noise_std: float = 2.0
+
+    # Explicit reconstruction loss: a linear head on the upsampler's tokens predicts log-frequency magnitudes
+    explicit_weight: float = 0.0
+    explicit_fade: tuple[float, float] = (1.0, 1.0)  # shares between which its weight falls to `explicit_rest`
+    explicit_rest: float = 0.0  # of the weight, afterwards
+    difference_weight: float = 0.7  # of the target's difference along frequency; the rest is its level
+    low_weight: float = 0.5  # of the target of long windows, for low pitches
+    onset_weight: float = 0.5  # of the onset envelopes, for rhythm
+
+    saturation_weight: float = 0.0  # penalty on squared values beyond the bottleneck's linear part
+
+    def __post_init__(self) -> None:
+        for field in ("steps", "batch_size", "learning_rate"):
+            if not getattr(self, field) > 0:
+                raise ConfigError(f"{field} must be above 0: {getattr(self, field)}")
+        for field in ("consistency_from", "easy_until", "explicit_rest", "difference_weight", "final_rate"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ConfigError(f"{field} must lie in 0 to 1: {getattr(self, field)}")
+        for field in ("consistency_weight", "explicit_weight", "low_weight", "onset_weight", "saturation_weight"):
+            if getattr(self, field) < 0:
+                raise ConfigError(f"{field} must not be negative: {getattr(self, field)}")
+        if not 0 <= self.explicit_fade[0] <= self.explicit_fade[1] <= 1:
+            raise ConfigError(f"explicit_fade must be two rising shares of training: {self.explicit_fade}")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay must lie in 0 to below 1: {self.ema_decay}")
+        if self.consistency_weight == 0 and self.explicit_weight == 0:
+            raise ConfigError("consistency_weight and explicit_weight are both 0: there is nothing to learn from")
+
+    @property
+    def model_config(self) -> ModelConfig:
+        """Configuration of the model, with this run's kind of latents."""
+        known = self.model in preset_names()
+        config = ModelConfig.preset(self.model) if known else ModelConfig.from_toml(self.model)
+        if config.latents == self.latents:
+            return config
+        return config.replace(latents=self.latents, name=f"{config.name}-{self.latents}")
+
+    @classmethod
+    def load(cls, name: str | Path) -> TrainingConfig:
+        """Read a recipe of the package by name, or the TOML file at a path.
+
+        Raises
+        ------
+        ConfigError
+            There is no such recipe, or it cannot be used.
+        """
+        path = Path(name)
+        if path.suffix != ".toml":
+            if str(name) not in recipe_names():
+                hint = close_match(str(name), recipe_names())
+                raise ConfigError(f"no training recipe {str(name)!r}{hint}; recipes: {', '.join(recipe_names())}")
+            path = RECIPES / f"{name}.toml"
+        return from_toml(cls, path)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
+        """Rebuild a recipe from :meth:`to_dict`."""
+        return from_mapping(cls, values, source="the run's recipe")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the recipe as plain values that JSON can hold."""
+        return dataclasses.asdict(self)
+
+
+def recipe_names() -> list[str]:
+    """Names of the training recipes of the package, sorted."""
+    return sorted(path.stem for path in RECIPES.glob("*.toml"))

@@ -1,0 +1,169 @@
+"""The losses of one step: consistency, explicit reconstruction, saturation; pure functions of batch, noise and step.
+
+Sources: consistency training as in arXiv 2310.14189 with the constants of arXiv 2408.06500; the easy schedule of
+arXiv 2406.14548. The explicit loss is this package's: it wakes the encoder early, and asks open question 2 of
+arXiv 2501.17578.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from m2l2_mir.model import consistency, spectrogram
+from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.networks import bound
+from m2l2_mir.training.config import TrainingConfig
+from m2l2_mir.training.schedules import consistency_step, explicit_weight
+from m2l2_mir.training.targets import DIFFERENCE_VARIANCE, MEAN, VARIANCE, Targets, explicit_targets, target_sizes
+
+__all__ = ["Losses", "Noise", "Objective", "draw_noise"]
+
+HUBER = 0.00054  # times sqrt(D): the constant of the pseudo-Huber loss
+LINEAR_UNTIL = 1.5  # tanh(1.5) = 0.905: beyond, the bottleneck saturates
+
+
+class Noise(NamedTuple):  # tuples, as Fabric walks through what a module takes and gives
+    """What is drawn at random for a batch of windows."""
+
+    log_sigma: Tensor  # [B, W], standard normal
+    spectrogram: Tensor  # [B, W, channels, bins, frames], standard normal
+
+
+class Losses(NamedTuple):
+    """Of one batch; every tensor but `total` is detached."""
+
+    total: Tensor
+    parts: dict[str, Tensor]  # scalars
+    latents: Tensor  # [B * W, latent_tokens * token_dim] before the bound
+    sigma: Tensor  # [B * W], empty where there is no consistency loss
+    consistency: Tensor  # [B * W], of each chunk
+
+
+def draw_noise(sample_ids: list[int], seed: int, config: ModelConfig) -> Noise:
+    """Noise that depends on the seed and a sample's id alone, whatever batch or process it is in."""
+    levels, fields = [], []
+    for sample in sample_ids:
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + sample) % 2**63)
+        levels.append(torch.randn(config.context_chunks, generator=generator))
+        fields.append(torch.randn(config.context_chunks, *config.spectrogram_shape, generator=generator))
+    return Noise(torch.stack(levels), torch.stack(fields))
+
+
+class Objective(nn.Module):
+    """A model with the heads that only training needs."""
+
+    def __init__(self, model: Music2Latent2, config: TrainingConfig) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        sizes = target_sizes(model.config)
+        frequencies, times = model.config.token_grid
+        self.heads = nn.ModuleDict()
+        for part, (bands, frames) in sizes.items() if config.explicit_weight > 0 else ():
+            head = nn.Linear(frequencies * model.config.dim, bands * frames // times)
+            nn.init.normal_(head.weight, std=0.1 * head.in_features**-0.5)
+            nn.init.constant_(head.bias, MEAN[part])
+            self.heads[part] = head
+
+    def forward(self, waveforms: Tensor, noise: Noise, step: int) -> Losses:
+        """Losses of a batch.
+
+        Parameters
+        ----------
+        waveforms : [B, channels, context_chunks * chunk_samples + overlap]
+        noise : Noise
+        step : int
+        """
+        config, model = self.model.config, self.model
+        blocks = waveforms.unfold(-1, config.chunk_samples + config.overlap, config.chunk_samples)
+        chunks = blocks.transpose(1, 2).flatten(0, 1)  # (B * W, channels, samples)
+        clean = spectrogram.analyze(chunks, config)
+        unbounded = model.encoder(model.encoder_inputs(clean))
+        latents = bound(unbounded.float(), config)
+        tokens = model.upsampler.tokens(latents)
+        parts: dict[str, Tensor] = {}
+        total = waveforms.new_zeros(())
+
+        weight = explicit_weight(step, self.config)
+        if weight > 0:
+            explicit = self._explicit(tokens, explicit_targets(chunks, config))
+            parts |= {f"explicit_{name}": value for name, value in explicit.items()}
+            shares = {"bands": 1.0, "low": self.config.low_weight, "onsets": self.config.onset_weight}
+            total = total + weight * sum(shares[name] * value for name, value in explicit.items())
+        kind, size = consistency_step(step, self.config)
+        per_chunk = sigma = waveforms.new_zeros(0)
+        if kind != "off":
+            shape = (len(waveforms), config.context_chunks)
+            features = model.upsampler.depatchifier(tokens)[1]
+            per_chunk, sigma = self._consistency(
+                clean.unflatten(0, shape), latents.unflatten(0, shape), features, noise, kind, size
+            )
+            parts["consistency"] = per_chunk.mean()
+            total = total + self.config.consistency_weight * parts["consistency"]
+        if self.config.saturation_weight > 0:
+            parts["saturation"] = (unbounded.float().abs() - LINEAR_UNTIL).clamp(min=0).square().mean()
+            total = total + self.config.saturation_weight * parts["saturation"]
+        return Losses(
+            total=total,
+            parts={name: value.detach() for name, value in parts.items()},
+            latents=unbounded.detach().flatten(1),
+            sigma=sigma.detach(),
+            consistency=per_chunk.detach(),
+        )
+
+    def _explicit(self, tokens: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Squared error of each part, about 1 where the mean of all music is predicted."""
+        frequencies, times = self.model.config.token_grid
+        columns = tokens.unflatten(1, (frequencies, times)).transpose(1, 2).flatten(2)  # (n, times, frequencies * dim)
+        found = {}
+        for part, target in targets.items():
+            bands, frames = target.shape[1:]
+            out = self.heads[part](columns).unflatten(2, (bands, frames // times))  # (n, times, bands, frames / times)
+            estimate = out.transpose(1, 2).flatten(2).float()  # (n, bands, frames)
+            share = self.config.difference_weight if part != "onsets" else 0.0
+            error = (1 - share) * F.mse_loss(estimate, target) / VARIANCE[part]
+            if share > 0:
+                difference = F.mse_loss(estimate.diff(dim=1), target.diff(dim=1))
+                error = error + share * difference / DIFFERENCE_VARIANCE[part]
+            found[part] = error
+        return found
+
+    def _consistency(
+        self, clean: Tensor, latents: Tensor, features: list[Tensor], noise: Noise, kind: str, size: float
+    ) -> tuple[Tensor, Tensor]:
+        """Pseudo-Huber distance between the estimates from two noise levels, each chunk, over the levels' distance."""
+        config = self.model.config
+        drawn = torch.exp(self.config.noise_mean + self.config.noise_std * noise.log_sigma.to(clean.device))
+        high = drawn.clamp(config.sigma_min * 1.01, config.sigma_max)
+        if kind == "position":
+            position = (consistency.position_of_sigma(high, config) - size).clamp(min=0)
+            low = consistency.sigma_at(position, config)
+        else:
+            low = (high * (1 - size)).clamp(min=config.sigma_min)
+        field = noise.spectrogram.to(clean.device)
+
+        def estimate(sigma: Tensor) -> Tensor:
+            return consistency.denoise(
+                lambda x, level: self.model.consistency(x, level, latents, features),
+                consistency.add_noise(clean, field, sigma),
+                sigma,
+                config,
+            )
+
+        student = estimate(high)
+        if kind == "clean":
+            teacher = clean
+        else:
+            with torch.no_grad():
+                teacher = estimate(low)
+        size_of_chunk = math.prod(config.spectrogram_shape)
+        constant = HUBER * math.sqrt(size_of_chunk)
+        squared = (student.float() - teacher.float()).square().flatten(2).sum(2)
+        per_chunk = ((squared + constant**2).sqrt() - constant) / (high - low)
+        return per_chunk.flatten() / math.sqrt(size_of_chunk), high.flatten()
