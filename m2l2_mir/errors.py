@@ -32,6 +32,10 @@ class StoreError(M2L2Error, OSError):
     """An embedding store is damaged, or holds embeddings made with other settings."""
 
 
+class CorpusError(M2L2Error, OSError):
+    """Training audio is damaged, cannot be built, or holds nothing that can be used."""
+
+
 class MissingExtraError(M2L2Error, ImportError):
     """A package of one of the extras is not installed; the message holds the command that installs it."""
 
