@@ -24,7 +24,7 @@ from typing import Any
 
 from _common import argument_parser, cores, machine, table, verdict, write_results
 
-from m2l2_mir.dataset.audit.audit import audit
+from m2l2_mir.audit.audit import audit
 from m2l2_mir.dataset.dataset import Dataset, load_dataset
 from m2l2_mir.dataset.recipe import dataset_names, find_recipe
 from m2l2_mir.dataset.rendered.clips import Clip, render_clips

@@ -190,7 +190,7 @@ def audit_dataset(
 
     Exit code 3 if there is any.
     """
-    from m2l2_mir.dataset.audit.audit import audit
+    from m2l2_mir.audit.audit import audit
     from m2l2_mir.embedding.store import EmbeddingStore
     from m2l2_mir.progress import CountProgress
 

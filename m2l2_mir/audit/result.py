@@ -34,7 +34,7 @@ class Audit:
         (labels differ).
     near
         Pairs of tracks that are almost identical and not in `identical`: ``first``, ``second``, ``first_fold``,
-        ``second_fold``, ``similarity``, ``ratio`` (:mod:`m2l2_mir.dataset.audit.near_duplicates`), ``leak``.
+        ``second_fold``, ``similarity``, ``ratio`` (:mod:`m2l2_mir.audit.near_duplicates`), ``leak``.
     balance
         For each fold: ``tracks``, ``distance`` (total variation between its shares of the classes and those of all
         tracks, 0 to 1), ``chance`` (what 95 % of random folds stay below), ``missing`` (classes it has none of).

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from m2l2_mir.dataset.audit.duplicates import fingerprints, identical_sets
+from m2l2_mir.audit.duplicates import fingerprints, identical_sets
 
 
 def test_the_same_sound_in_other_files(tmp_path: Path, rng: np.random.Generator) -> None:

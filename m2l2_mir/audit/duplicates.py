@@ -5,7 +5,7 @@ Conventions
 * Files are compared by the SHA-256 of their bytes, as an embedding store does it.
 * Sound is compared by the SHA-256 of the decoded samples at their own rate, mixed to mono: tags, container, lossless
   coding, doubled or swapped channels make no difference; another gain, rate or lossy coding does
-  (:mod:`m2l2_mir.dataset.audit.near_duplicates` is for those).
+  (:mod:`m2l2_mir.audit.near_duplicates` is for those).
 """
 
 from __future__ import annotations

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from m2l2_mir.dataset.audit.duplicates import HASHES, fingerprints, identical_sets
-from m2l2_mir.dataset.audit.near_duplicates import SMALLEST_COLLECTION, near_duplicates
-from m2l2_mir.dataset.audit.result import Audit
+from m2l2_mir.audit.duplicates import HASHES, fingerprints, identical_sets
+from m2l2_mir.audit.near_duplicates import SMALLEST_COLLECTION, near_duplicates
+from m2l2_mir.audit.result import Audit
 from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.dataset.manifest import ALONE, Manifest
 from m2l2_mir.dataset.split import strata
@@ -51,7 +51,7 @@ def audit(
     store
         Embeddings of the set, for near duplicates; matched by track id, else by path.
     threshold
-        See :func:`~m2l2_mir.dataset.audit.near_duplicates.near_duplicates`; None: from the set itself.
+        See :func:`~m2l2_mir.audit.near_duplicates.near_duplicates`; None: from the set itself.
     jobs
         Threads that read audio; None: the cores this process may use.
     progress

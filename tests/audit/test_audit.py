@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from m2l2_mir.dataset.audit.audit import Audit, audit
+from m2l2_mir.audit.audit import Audit, audit
 from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.dataset.manifest import Manifest
 from m2l2_mir.dataset.recipe import DatasetRecipe

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from m2l2_mir.dataset.audit import near_duplicates as module
-from m2l2_mir.dataset.audit.near_duplicates import near_duplicates
+from m2l2_mir.audit import near_duplicates as module
+from m2l2_mir.audit.near_duplicates import near_duplicates
 from m2l2_mir.errors import InputError
 
 RATE = 16_000
