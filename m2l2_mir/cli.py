@@ -16,7 +16,9 @@ import typer
 from typer.core import TyperGroup
 
 from m2l2_mir import __version__
+from m2l2_mir.cli_corpus import corpus, pack
 from m2l2_mir.cli_datasets import DataHomeOption, SizeOption, datasets, load_and_render
+from m2l2_mir.cli_train import train
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
 
@@ -54,6 +56,7 @@ app = typer.Typer(
 models = typer.Typer(help="Models: what there is, with size, licence and citation.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")
+app.add_typer(corpus, name="corpus")
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A .safetensors file, or random:PRESET (see 'm2l2 models list').")
@@ -149,6 +152,10 @@ def demo(
     _no_untrained_warnings()
     report = run_demo(out, model=model, device=device, quick=quick, say=typer.echo)
     typer.echo(f"Report: {report.resolve()}")
+
+
+app.command()(train)
+app.command()(pack)
 
 
 @models.command("list")

@@ -6,7 +6,8 @@ Shares of training are positions in [0, 1]: 0 is the first step, 1 the last.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,16 +56,21 @@ class TrainingConfig:
 
     saturation_weight: float = 0.0  # penalty on squared values beyond the bottleneck's linear part
 
+    # Data
+    mix: Mapping[str, float] = field(default_factory=dict)  # pattern of collections -> share; empty: by length
+    hold_out: tuple[str, ...] = ()  # patterns of collections that are only watched
+    augmentation: Mapping[str, Any] = field(default_factory=dict)  # of m2l2_mir.training.augmentation.Augmentation
+
     def __post_init__(self) -> None:
-        for field in ("steps", "batch_size", "learning_rate"):
-            if not getattr(self, field) > 0:
-                raise ConfigError(f"{field} must be above 0: {getattr(self, field)}")
-        for field in ("consistency_from", "easy_until", "explicit_rest", "difference_weight", "final_rate"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ConfigError(f"{field} must lie in 0 to 1: {getattr(self, field)}")
-        for field in ("consistency_weight", "explicit_weight", "low_weight", "onset_weight", "saturation_weight"):
-            if getattr(self, field) < 0:
-                raise ConfigError(f"{field} must not be negative: {getattr(self, field)}")
+        for name in ("steps", "batch_size", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0: {getattr(self, name)}")
+        for name in ("consistency_from", "easy_until", "explicit_rest", "difference_weight", "final_rate"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in 0 to 1: {getattr(self, name)}")
+        for name in ("consistency_weight", "explicit_weight", "low_weight", "onset_weight", "saturation_weight"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 <= self.explicit_fade[0] <= self.explicit_fade[1] <= 1:
             raise ConfigError(f"explicit_fade must be two rising shares of training: {self.explicit_fade}")
         if not 0 <= self.ema_decay < 1:

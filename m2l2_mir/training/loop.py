@@ -6,6 +6,7 @@ processes: crops, augmentation and noise follow from the seed and the sample's n
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -197,6 +198,8 @@ def _history(
         history = read_history(run)
         if TrainingConfig.from_dict(history["recipe"]) != config:
             raise ConfigError(f"{run} was begun with another recipe; resume it with its own ({run}/run.json)")
+        if history["data"] != json.loads(json.dumps(batches.describe())):
+            raise ConfigError(f"{run} was begun with other data ({run}/run.json); resume it with the same folders")
         return history
     if (run / STATE).exists():
         raise CheckpointError(f"{run} holds a run already; go on with --resume, or give another --out")

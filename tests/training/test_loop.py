@@ -139,6 +139,10 @@ def test_time_is_kept_and_other_runs_are_not_touched(tmp_path: Path) -> None:
         train(recipe(), Tones(), tmp_path / "run", device="cpu")
     with pytest.raises(ConfigError, match="begun with another recipe"):
         train(recipe(seed=1), Tones(), tmp_path / "run", resume=True, device="cpu")
+    other = Tones()
+    other.describe = lambda: {"name": "noise"}  # type: ignore[method-assign]
+    with pytest.raises(ConfigError, match="begun with other data"):
+        train(recipe(), other, tmp_path / "run", resume=True, device="cpu")
     with pytest.raises(CheckpointError, match="holds no run to resume"):
         train(recipe(), Tones(), tmp_path / "none", resume=True, device="cpu")
     (tmp_path / "run" / "state.safetensors").write_bytes(b"cut")
