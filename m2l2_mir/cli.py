@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from m2l2_mir import __version__
 from m2l2_mir.cli_corpus import corpus, pack
-from m2l2_mir.cli_datasets import DataHomeOption, SizeOption, datasets, load_and_render
+from m2l2_mir.cli_datasets import DataHomeOption, SeedOption, SizeOption, datasets, load_and_render
 from m2l2_mir.cli_train import train
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
@@ -89,6 +89,7 @@ def embed(
     jobs: Annotated[int | None, typer.Option(help="Threads; default: the cores this process may use.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Chunks in one pass through the encoder.")] = None,
     size: SizeOption = "default",
+    seed: SeedOption = 0,
     data_home: DataHomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -107,10 +108,12 @@ def embed(
 
     keep_freed_memory()
     _no_untrained_warnings()
+    if own := [path for path in paths if path.startswith(("table:", "folder:"))]:
+        raise InputError(f"write dataset:{own[0]} to embed it")
     names = [path.removeprefix("dataset:") for path in paths if path.startswith("dataset:")]
     if names and len(paths) > 1:
         raise InputError(f"give dataset:{names[0]} alone; a store holds one data set or files and folders")
-    dataset = load_and_render(names[0], data_home, size, jobs=jobs, quiet=as_json) if names else None
+    dataset = load_and_render(names[0], data_home, size, seed, jobs=jobs, quiet=as_json) if names else None
     with EmbedProgress(quiet=as_json) as progress:
         store = extract(
             paths if dataset is None else dataset,

@@ -33,18 +33,29 @@ DataHomeOption = Annotated[
 SizeOption = Annotated[
     str, typer.Option(metavar="[quick|default|large]", help="Of a rendered set: how many clips it has.")
 ]
+SeedOption = Annotated[int, typer.Option(help="Of a rendered set: another seed gives other pieces and sounds.")]
 LabelOption = Annotated[str | None, typer.Option(help="What is to be predicted; default: the set's first task.")]
+FoldsOption = Annotated[int | None, typer.Option(help="Number of folds that are drawn; default: the split's.")]
 SplitOption = Annotated[str | None, typer.Option(help="One of the set's splits; default: its first.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
-def load_and_render(name: str, data_home: Path | None, size: str, *, jobs: int | None, quiet: bool) -> Dataset:
+def load_and_render(
+    name: str,
+    data_home: Path | None,
+    size: str,
+    seed: int,
+    *,
+    jobs: int | None,
+    quiet: bool,
+    decode: bool = False,
+) -> Dataset:
     """Load a set and render what is missing of it, with progress and, in the end, what is in it."""
-    dataset = _load(name, data_home, size, quiet=quiet)
+    dataset = _load(name, data_home, size, seed, quiet=quiet)
     from m2l2_mir.progress import CountProgress
 
     with CountProgress("rendering", quiet=quiet) as progress:
-        dataset.render(jobs=jobs, progress=progress)
+        dataset.render(jobs=jobs, progress=progress, decode=decode)
     if not quiet:
         typer.echo("\n".join(dataset.summary()))
     return dataset
@@ -81,7 +92,9 @@ def show_dataset(
     size: SizeOption = "default",
     label: LabelOption = None,
     split: SplitOption = None,
-    seed: Annotated[int, typer.Option(help="Of folds that are drawn.")] = 0,
+    folds: FoldsOption = None,
+    seed: SeedOption = 0,
+    split_seed: Annotated[int, typer.Option(help="Of folds that are drawn.")] = 0,
     manifest: Annotated[Path | None, typer.Option(help="Save the split there, as JSON.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -101,7 +114,7 @@ def show_dataset(
             if (value := getattr(recipe, key))
         } | {"splits": splits}
     try:
-        dataset = _load(name, data_home, size, quiet=as_json)
+        dataset = _load(name, data_home, size, seed, quiet=as_json)
     except M2L2Error as error:
         if not facts or manifest is not None:
             raise
@@ -113,7 +126,7 @@ def show_dataset(
         chosen = label or next(iter(dataset.labels), None)
         lines = dataset.summary()
         if chosen is not None:
-            lines += _split_lines(dataset, chosen, split, seed, manifest, facts)
+            lines += _split_lines(dataset, chosen, split, folds, split_seed, manifest, facts)
     if as_json:
         typer.echo(json.dumps(facts))
         return
@@ -135,18 +148,22 @@ def fetch_dataset(
     name: NameArgument,
     data_home: DataHomeOption = None,
     size: SizeOption = "default",
+    seed: SeedOption = 0,
     jobs: Annotated[int | None, typer.Option(help="Processes that render; default: all cores.")] = None,
 ) -> None:
     """Render a rendered set, or download another through mirdata.
 
-    Where a set cannot be downloaded, the message says what to put where.
+    Clips that are there are read to their end, and damaged ones rendered again. Where a set cannot be downloaded, the
+    message says what to put where.
     """
     from m2l2_mir.dataset.recipe import find_recipe
     from m2l2_mir.dataset.sources import download
 
+    if name.startswith(("table:", "folder:")):
+        raise InputError(f"{name} is your own; there is nothing to fetch")
     _, recipe = find_recipe(name)
     if recipe.source == "rendered":
-        dataset = load_and_render(name, data_home, size, jobs=jobs, quiet=False)
+        dataset = load_and_render(name, data_home, size, seed, jobs=jobs, quiet=False, decode=True)
         typer.echo(f"{len(dataset.tracks)} clips are there")
     else:
         download(recipe, data_home, typer.echo)
@@ -183,6 +200,8 @@ def audit_dataset(
     size: SizeOption = "default",
     label: LabelOption = None,
     split: SplitOption = None,
+    folds: FoldsOption = None,
+    seed: SeedOption = 0,
     store: Annotated[Path | None, typer.Option(help="Embeddings of the set, to find near duplicates by.")] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -194,10 +213,10 @@ def audit_dataset(
     from m2l2_mir.embedding.store import EmbeddingStore
     from m2l2_mir.progress import CountProgress
 
-    dataset = _load(name, data_home, size, quiet=as_json)
+    dataset = _load(name, data_home, size, seed, quiet=as_json)
     if label is None and not dataset.labels:
         raise InputError(f"{name} has no label for a probe; name a column with --label")
-    made = dataset.split(label or dataset.labels[0], split)
+    made = dataset.split(label or dataset.labels[0], split, folds=folds)
     embeddings = None if store is None else EmbeddingStore.open(store)
     with CountProgress("hashing audio", quiet=as_json) as progress:
         found = audit(dataset, made, store=embeddings, progress=progress)
@@ -207,13 +226,19 @@ def audit_dataset(
 
 
 def _split_lines(
-    dataset: Dataset, label: str, split: str | None, seed: int, out: Path | None, facts: dict[str, Any]
+    dataset: Dataset,
+    label: str,
+    split: str | None,
+    folds: int | None,
+    seed: int,
+    out: Path | None,
+    facts: dict[str, Any],
 ) -> list[str]:
     """Draw a split, save it where asked to, put it among the facts and describe it for a person."""
     try:
-        manifest = dataset.split(label, split, seed=seed)
+        manifest = dataset.split(label, split, seed=seed, folds=folds)
     except InputError as error:
-        if split or out is not None:
+        if split or folds or out is not None:
             raise
         return [f"no split of {label}: {error}"]
     counts = manifest.describe()
@@ -227,14 +252,17 @@ def _split_lines(
         counts = counts.T
     lines = [f"split {manifest.split!r} of {label}, manifest {manifest.sha256[:12]}", counts.to_string()]
     if out is not None:
-        manifest.save(out)
+        try:
+            manifest.save(out)
+        except OSError as error:
+            raise InputError(f"cannot write the manifest {out}: {error.strerror or error}") from error
         lines.append(f"saved as {out}")
     return lines
 
 
-def _load(name: str, data_home: Path | None, size: str, *, quiet: bool) -> Dataset:
+def _load(name: str, data_home: Path | None, size: str, seed: int, *, quiet: bool) -> Dataset:
     from m2l2_mir.dataset.dataset import load_dataset
     from m2l2_mir.progress import CountProgress
 
     with CountProgress("reading scores", quiet=quiet) as progress:
-        return load_dataset(name, data_home=data_home, size=size, progress=progress)
+        return load_dataset(name, data_home=data_home, size=size, seed=seed, progress=progress)

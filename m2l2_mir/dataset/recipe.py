@@ -96,5 +96,5 @@ def find_recipe(name: str) -> tuple[str, DatasetRecipe]:
         return Path(name).stem, from_toml(DatasetRecipe, name)
     files = recipe_files("datasets")
     if name not in files:
-        raise InputError(f"no data set {name!r}{close_match(name, sorted(files))}; see 'm2l2 datasets list'")
+        raise InputError(f"no data set {name!r} (see 'm2l2 datasets list'){close_match(name, sorted(files))}")
     return name, from_toml(DatasetRecipe, files[name])

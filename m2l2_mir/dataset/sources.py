@@ -13,7 +13,7 @@ import pandas as pd
 from m2l2_mir.dataset.reading import Reading
 from m2l2_mir.dataset.recipe import SIZES, DatasetRecipe
 from m2l2_mir.dataset.rendered.clips import Clip, ClipSet, clip_path
-from m2l2_mir.dataset.rendered.soundfont import INSTALL, probe_soundfonts
+from m2l2_mir.dataset.rendered.soundfont import INSTALL, Soundfont, probe_soundfonts
 from m2l2_mir.errors import ConfigError, InputError
 
 __all__ = ["check", "download", "read", "render_plan"]
@@ -90,7 +90,8 @@ def render_plan(
     tracks = pd.DataFrame(
         [
             {
-                "track_id": clip.track_id,
+                # with digits of its content: in another size or seed, one name can mean another sound
+                "track_id": f"{clip.track_id}-{clip.sha256[:6]}",
                 "path": str(clip_path(clip, cache)),
                 "audio": f"clip:{clip.sha256}",
                 "seconds": clip.seconds,
@@ -99,8 +100,20 @@ def render_plan(
             for clip in clips
         ]
     )
-    note = fonts[0].note
-    return Reading(tracks=tracks, dropped=clip_set.dropped), clips, (f"{note}; {INSTALL}",) if note else ()
+    return Reading(tracks=tracks, dropped=clip_set.dropped), clips, _font_notes(clips, fonts)
+
+
+def _font_notes(clips: Sequence[Clip], fonts: Sequence[Soundfont]) -> tuple[str, ...]:
+    """What is to be said of each soundfont that clips use, with how many where it is not all of them."""
+    notes = []
+    for font in fonts:
+        used = sum(clip.soundfont == font for clip in clips)
+        if not (font.note and used):
+            continue
+        share = "" if used == len(clips) else f"{used} of {len(clips)} clips "
+        hint = f"; {INSTALL}" if font is fonts[0] and font.heard_in_training else ""
+        notes.append(f"{share}{font.note}{hint}")
+    return tuple(notes)
 
 
 def _local(recipe: DatasetRecipe, what: str) -> Callable[..., Any]:

@@ -9,7 +9,8 @@ Conventions
   Modal melodies, which their encoding calls major or minor, end elsewhere and are dropped with that reason.
 * Each key is equally frequent: pieces are transposed within their mode, by 6 semitones down to 5 up, a piece to another
   tonic each time it is used.
-* ``group`` joins pieces whose melodies share a title or an opening (:mod:`m2l2_mir.dataset.rendered.families`).
+* ``group`` joins pieces whose melodies share a title, an opening, more than 0.3 of their windows of eight notes or
+  eight quarters, or 0.7 of the last 24 quarters (:mod:`m2l2_mir.dataset.rendered.families`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from m2l2_mir.dataset.labels import TONICS, Unusable
 from m2l2_mir.dataset.rendered.casting import draw_player, draw_stage, players
 from m2l2_mir.dataset.rendered.clips import Clip, ClipSet
 from m2l2_mir.dataset.rendered.corpus import load_many, names
-from m2l2_mir.dataset.rendered.families import families, openings, title_key
+from m2l2_mir.dataset.rendered.families import (
+    closing_line,
+    families,
+    note_windows,
+    openings,
+    same_end,
+    sharing,
+    step_windows,
+    title_key,
+)
 from m2l2_mir.dataset.rendered.instruments import Instrument
 from m2l2_mir.dataset.rendered.parsing import Event, Score
 from m2l2_mir.dataset.rendered.scores import excerpt, orchestrate, transposed, voiced, voices
@@ -73,7 +83,7 @@ def clips(
     rng = np.random.default_rng(np.random.PCG64(seed))
     wanted = {"major": (count + 1) // 2, "minor": count // 2}
     pools, dropped = _pools(rng, wanted, progress)
-    family = families({score.name: _identity(score) for pool in pools.values() for score in pool})
+    family = _melody_families([score for pool in pools.values() for score in pool])
     planned = [
         _clip(rng, score, tonic=tonic, index=index, group=family[score.name], soundfont=fonts[0])
         for mode in MODES
@@ -149,6 +159,19 @@ def _pools(
             break
     pools = {mode: pool[: -(-wanted[mode] // USES)] for mode, pool in pools.items()}
     return pools, pd.DataFrame(dropped, columns=["track_id", "label", "reason"])
+
+
+def _melody_families(scores: Sequence[Score]) -> dict[str, str]:
+    """Family of each usable chorale."""
+    keys, notes, quarters, ends = {}, {}, {}, {}
+    for score in scores:
+        tonic, _ = confirmed_key(score)
+        soprano, *_, bass = voices(score)
+        keys[score.name] = _identity(score)
+        notes[score.name] = note_windows(soprano)
+        quarters[score.name] = step_windows(soprano, tonic=tonic, step=1.0, start=0.0)
+        ends[score.name] = closing_line(soprano, tonic=tonic, end=bass[-1][0] + bass[-1][1])
+    return families(keys, sharing(notes) + sharing(quarters) + same_end(ends))
 
 
 def _identity(score: Score) -> set[str]:

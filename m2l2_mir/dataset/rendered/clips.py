@@ -4,6 +4,8 @@ Conventions
 -----------
 * A clip's audio depends on its content alone. Its file is called by the hash of notes, soundfont, length, room, level
   and rate, so that equal content, in whatever set, size or seed, is rendered once, and gives the same bytes.
+* A file says in its comment which content it holds, so that a clip that was swapped or emptied is rendered again; one
+  that is damaged inside shows when it is decoded (:func:`clip_fault`).
 * Files are mono FLAC of 16 bits at 44.1 kHz, faded over 5 ms at both ends.
 * The room is a synthetic one: exponentially decaying noise, always the same, whose energy grows with the decay time.
 """
@@ -30,7 +32,7 @@ from m2l2_mir.dataset.rendered.synthesizer import Note, render, require_extra
 from m2l2_mir.durable import cache_home, write_durably
 from m2l2_mir.errors import InputError
 
-__all__ = ["SAMPLE_RATE", "Clip", "ClipSet", "clip_path", "render_clip", "render_clips"]
+__all__ = ["SAMPLE_RATE", "Clip", "ClipSet", "clip_fault", "clip_path", "render_clip", "render_clips"]
 
 SAMPLE_RATE = 44_100
 FADE_SECONDS = 0.005
@@ -38,7 +40,7 @@ PEAK = 0.99
 PRE_DELAY_SECONDS = 0.012
 DIRECT_TO_REVERB_DB = 3.0  # at a decay time of one second
 # Counts up whenever the same clip comes out otherwise, so that older files are not taken for new ones.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,29 @@ def clip_path(clip: Clip, cache: Path | None = None) -> Path:
     return (cache or cache_home()) / "clips" / clip.sha256[:2] / f"{clip.sha256}.flac"
 
 
+def clip_fault(clip: Clip, path: Path, *, decode: bool = True) -> str:
+    """What is wrong with a clip's file, or "".
+
+    Parameters
+    ----------
+    clip, path
+        What should be where.
+    decode
+        Read all of it; else only whether it is there and says that it is this clip.
+    """
+    if not path.is_file():
+        return "missing"
+    try:
+        with soundfile.SoundFile(path) as file:
+            if file.comment != clip.sha256:
+                return "another clip"
+            if decode and len(file.read(dtype="int16")) != round(clip.seconds * SAMPLE_RATE):
+                return "cut short"
+    except soundfile.LibsndfileError as error:
+        return f"damaged ({error.error_string})"
+    return ""
+
+
 def render_clip(clip: Clip) -> np.ndarray:
     """Render one clip.
 
@@ -128,8 +153,11 @@ def render_clips(
     cache: Path | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    decode: bool = False,
 ) -> list[Path]:
-    """Render the clips that are not in the cache yet, in parallel; each file is there whole or not at all.
+    """Render the clips that are not in the cache or are not what they should be, in parallel.
+
+    Each file is written aside and renamed, so that it is there whole or not at all.
 
     Parameters
     ----------
@@ -141,6 +169,8 @@ def render_clips(
         Processes; None: the cores this process may use.
     progress
         Called as ``progress(done, total)``, counting the clips that have to be rendered.
+    decode
+        Read the clips that are there to their end, to find damaged ones too.
 
     Returns
     -------
@@ -153,7 +183,7 @@ def render_clips(
         See :func:`render_clip`.
     """
     paths = [clip_path(clip, cache) for clip in clips]
-    todo = {path: clip for path, clip in zip(paths, clips, strict=True) if not path.is_file()}
+    todo = {path: clip for path, clip in zip(paths, clips, strict=True) if clip_fault(clip, path, decode=decode)}
     if todo:
         require_extra("midirenderer")
         try:
@@ -182,6 +212,7 @@ def _render_to(clip: Clip, path: Path) -> None:
 
     def write(out: IO[bytes]) -> None:
         with soundfile.SoundFile(out, "w", SAMPLE_RATE, 1, "PCM_16", format="FLAC") as file:
+            file.comment = clip.sha256
             file.write(waveform)
 
     write_durably(path, write)

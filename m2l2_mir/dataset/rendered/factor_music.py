@@ -5,6 +5,9 @@ Conventions
 * Notes are a function of the values and the nuisance generator, which is always asked for the same numbers in the same
   order: with one seed, what two clips differ in is what their values differ in.
 * Times are in seconds from the start of the clip; music runs across both edges at a random offset.
+* Pitch classes are folded into an octave that begins at a pitch drawn by the nuisance generator, so that height tells
+  little of the class: its expectation is the same for every pitch of one chunk, and within 3 semitones for the tonics
+  of eight (the instruments' ranges leave room for three octaves to choose from, 4 semitones apart).
 * Melody, chords and bass (parts 0, 1, 2) are played by one instrument; register moves all of them by an octave.
 * One chunk: a held triad and a melody note of fixed length that begins in one of seven eighths of the clip.
 * Eight chunks: 4/4. Every bar repeats a tonic pedal on the beats, the tonic triad and another one, and a melody of five
@@ -25,7 +28,7 @@ __all__ = [
     "CHORDS",
     "CHUNK_SECONDS",
     "CONTOURS",
-    "MELODY_LOW",
+    "MELODY_LOWS",
     "POSITIONS",
     "PROGRAMS",
     "REGISTERS",
@@ -38,12 +41,12 @@ __all__ = [
 CHUNK_SECONDS = 32_768 / SAMPLE_RATE
 EIGHTH_OF_CHUNK = CHUNK_SECONDS / 8
 POSITIONS = 7  # the eighth one would leave no time to sound
-MELODY_LOW = 60  # one chunk: pitch class 0 in the middle register
+MELODY_LOWS = range(58, 70)  # one chunk, middle register: where the melody's octave begins, above the chords
 
 PROGRAMS = {
     name: instrument(name).program
     for name in (
-        "grand piano", "reed organ", "steel guitar", "cello", "trumpet", "clarinet", "pan flute", "saw lead",
+        "grand piano", "reed organ", "steel guitar", "cello", "trumpet", "clarinet", "pan flute", "square lead",
     )
 }  # fmt: skip
 REGISTERS = {"low": -12, "middle": 0, "high": 12}
@@ -66,7 +69,7 @@ RHYTHMS = {
 }
 
 KICK, SNARE, HAT = 36, 38, 42
-_LOWEST_TONIC = 55  # middle register
+_TONIC_LOWS = (52, 56, 60)  # middle register: where the tonics' octave begins
 _BARS = 6  # enough for eight chunks at 180 bpm, begun anywhere in the first bar
 _BEATS = 4
 _KICKS = ((0.0, 2.0), (0.0, 2.5), (0.0, 1.5, 2.0))  # beats
@@ -80,15 +83,16 @@ def single_chunk(values: Mapping[str, int], rng: np.random.Generator) -> tuple[N
     values : mapping
         Codes of instrument, register, drums, pitch, position and chord.
     rng : numpy.random.Generator
-        The nuisance: offset to the chunk's edge, velocities, drum pattern.
+        The nuisance: offset to the chunk's edge, velocities, drum pattern, octave.
     """
     offset, lead = rng.random() / 4, 0.05 + 0.25 * rng.random()
     melody_velocity, chord_velocity = (int(velocity) for velocity in rng.integers((88, 60), (108, 76)))
     hits = np.sort(rng.choice(8, 4, replace=False)).tolist()
+    low = int(rng.choice(MELODY_LOWS))
 
     program, shift = _player(values)
     onset = (values["position"] + offset) * EIGHTH_OF_CHUNK
-    melody = MELODY_LOW + values["pitch"] + shift
+    melody = _folded(values["pitch"], low) + shift
     notes = [Note(onset, 1.75 * EIGHTH_OF_CHUNK, melody, melody_velocity, program)]
     chord = [pitch + shift for pitch in list(CHORDS.values())[values["chord"]]]
     notes += [Note(-lead, lead + CHUNK_SECONDS, pitch, chord_velocity, program, part=1) for pitch in chord]
@@ -108,16 +112,18 @@ def bars(values: Mapping[str, int], bpm: float, rng: np.random.Generator) -> tup
     bpm : float
         Quarters a minute.
     rng : numpy.random.Generator
-        The nuisance: where in the bar the clip begins, degrees, second chord, articulation, velocities, drum pattern.
+        The nuisance: where in the bar the clip begins, degrees, second chord, articulation, velocities, drum pattern,
+        octave.
     """
     phase, articulation = _BEATS * rng.random(), rng.uniform(0.75, 0.95)
     velocities = rng.integers((88, 60, 68), (108, 76, 84)).tolist()
     degrees = [np.sort(rng.choice(7, 5, replace=False)).tolist() for _ in range(_BARS)]
     chords = rng.choice((3, 4, 5), _BARS).tolist()  # subdominant, dominant, submediant
     kicks = _KICKS[rng.integers(len(_KICKS))]
+    low = int(rng.choice(_TONIC_LOWS))
 
     program, shift = _player(values)
-    tonic = _LOWEST_TONIC + (values["tonic"] - _LOWEST_TONIC) % 12 + shift
+    tonic = _folded(values["tonic"], low) + shift
     scale = list(SCALES.values())[values["mode"]]
     contour = list(CONTOURS.values())[values["contour"]]
     rhythm = list(RHYTHMS.values())[values["rhythm"]]
@@ -143,6 +149,11 @@ def bars(values: Mapping[str, int], bpm: float, rng: np.random.Generator) -> tup
 def _player(values: Mapping[str, int]) -> tuple[int, int]:
     """Program and transposition."""
     return list(PROGRAMS.values())[values["instrument"]], list(REGISTERS.values())[values["register"]]
+
+
+def _folded(pitch_class: int, low: int) -> int:
+    """The pitch of this class in the octave that begins at `low`."""
+    return low + (pitch_class - low) % 12
 
 
 def _triad(tonic: int, scale: tuple[int, ...], root: int) -> list[int]:

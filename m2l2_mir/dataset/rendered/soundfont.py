@@ -1,6 +1,7 @@
 """Soundfonts and their roles: FluidR3 plays what probes are tested on, TimGM6mb what models are trained on.
 
-A soundfont of sf3 kind (compressed samples) is not understood by the synthesizer.
+Fonts are told apart by what is in the file, not by its name: ``default-GM.sf2`` may be either of the two. A soundfont
+of sf3 kind (compressed samples) is not understood by the synthesizer.
 """
 
 from __future__ import annotations
@@ -14,10 +15,16 @@ from pathlib import Path
 
 from m2l2_mir.errors import InputError, MissingExtraError
 
-__all__ = ["Soundfont", "probe_soundfonts", "training_soundfont"]
+__all__ = ["VERIFIED", "Soundfont", "probe_soundfonts", "training_soundfont"]
 
 ENVIRONMENT = "M2L2_SOUNDFONT"
 INSTALL = "apt-get install fluid-soundfont-gm, or set M2L2_SOUNDFONT to a FluidR3_GM.sf2"
+# fonts that the tuning of the instruments was proven for
+VERIFIED = {
+    "82475b91a76de15cb28a104707d3247ba932e228bada3f47bba63c6b31aaf7a1": "TimGM6mb",  # in pretty_midi 0.2
+    "74594e8f4250680adf590507a306655a299935343583256f3b722c48a1bc1cb0": "FluidR3_GM",  # Debian
+}
+_LICENCES = {"TimGM6mb": "GPL-2, Tim Brechbill", "FluidR3_GM": "MIT, Frank Wen"}
 _FLUID_PLACES = (
     "/usr/share/sounds/sf2/FluidR3_GM.sf2",  # Debian, Ubuntu
     "/usr/share/soundfonts/FluidR3_GM.sf2",  # Fedora, Arch
@@ -33,7 +40,8 @@ class Soundfont:
     Parameters
     ----------
     name
-        ``"FluidR3_GM"``, ``"TimGM6mb"``, or the stem of the user's own file.
+        ``"FluidR3_GM"``, ``"TimGM6mb"``, or the stem of the user's own file; with a part of the hash where that stem is
+        one of these two.
     path
         Of the ``.sf2`` file.
     sha256
@@ -53,7 +61,10 @@ class Soundfont:
     @property
     def note(self) -> str:
         """What every table of results made with it has to say, or ""."""
-        return f"rendered with {self.name}: soundfont heard in training" if self.heard_in_training else ""
+        heard = "soundfont heard in training" if self.heard_in_training else ""
+        proven = "" if self.sha256 in VERIFIED else "tuning not proven for this soundfont"
+        said = ", ".join(filter(None, (heard, proven)))
+        return f"rendered with {self.name}: {said}" if said else ""
 
 
 def training_soundfont() -> Soundfont:
@@ -69,7 +80,7 @@ def training_soundfont() -> Soundfont:
     path = Path(spec.origin).parent / "TimGM6mb.sf2" if spec and spec.origin else None
     if path is None or not path.is_file():
         raise MissingExtraError('no soundfont found: pip install "m2l2-mir[render]" brings TimGM6mb.sf2')
-    return _soundfont(path, "GPL-2, Tim Brechbill", heard_in_training=True)
+    return _soundfont(path, name="TimGM6mb", heard_in_training=True)
 
 
 def probe_soundfonts() -> tuple[Soundfont, ...]:
@@ -81,33 +92,35 @@ def probe_soundfonts() -> tuple[Soundfont, ...]:
     Raises
     ------
     InputError
-        ``$M2L2_SOUNDFONT`` names no file.
+        ``$M2L2_SOUNDFONT`` names no ``.sf2`` file.
     MissingExtraError
         Without the ``[render]`` extra.
     """
     fallback = training_soundfont()
     if own := os.environ.get(ENVIRONMENT):
+        if os.path.isdir(own):
+            raise InputError(f"{ENVIRONMENT} names a folder: {own}; set it to a .sf2 soundfont in it")
         if not os.path.isfile(own):
             raise InputError(f"{ENVIRONMENT} names no file: {own}; set it to a .sf2 soundfont or unset it")
         path = Path(own)
     else:
         path = next((Path(place) for place in _FLUID_PLACES if os.path.isfile(place)), fallback.path)
-    if path.name == fallback.path.name:
-        return (fallback,)
-    fluid = path.name.startswith("FluidR3")
-    chosen = _soundfont(path, "MIT, Frank Wen" if fluid else "the user's own", heard_in_training=False)
-    return chosen, fallback
+    chosen = _soundfont(path)
+    return (fallback,) if chosen.sha256 == fallback.sha256 else (chosen, fallback)
 
 
-def _soundfont(path: Path, licence: str, *, heard_in_training: bool) -> Soundfont:
+def _soundfont(path: Path, *, name: str = "", heard_in_training: bool = False) -> Soundfont:
     if path.suffix.casefold() != ".sf2":
         raise InputError(f"{path}: only .sf2 soundfonts can be played; {INSTALL}")
     state = path.stat()
+    sha256 = _hash(path, state.st_size, state.st_mtime_ns)
+    own = f"{path.stem}-{sha256[:8]}" if path.stem in VERIFIED.values() else path.stem
+    name = name or VERIFIED.get(sha256, own)
     return Soundfont(
-        name=path.stem,
+        name=name,
         path=path,
-        sha256=_hash(path, state.st_size, state.st_mtime_ns),
-        licence=licence,
+        sha256=sha256,
+        licence=_LICENCES.get(name, "the user's own"),
         heard_in_training=heard_in_training,
     )
 

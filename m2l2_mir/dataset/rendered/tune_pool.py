@@ -16,7 +16,7 @@ import pandas as pd
 
 from m2l2_mir.dataset.labels import Unusable
 from m2l2_mir.dataset.rendered.corpus import heading, load_many, names
-from m2l2_mir.dataset.rendered.families import families, openings, title_key
+from m2l2_mir.dataset.rendered.families import families, note_windows, openings, sharing, step_windows, title_key
 from m2l2_mir.dataset.rendered.parsing import Heading, Score
 from m2l2_mir.dataset.rendered.scores import TRIADS, bar_grid, stated_key
 from m2l2_mir.errors import InputError
@@ -26,6 +26,7 @@ __all__ = ["COLLECTIONS", "DANCES", "METERS", "check_tune", "dance_of", "draw_po
 COLLECTIONS = ("ryansMammoth", "oneills1850")
 DANCES = ("hornpipe", "jig", "reel", "slipjig")
 METERS = ("2/2", "2/4", "3/4", "4/4", "6/8", "9/8")
+_IN_THREES = ("6/8", "9/8")  # three eighths to the beat
 _SHORTEST = 8  # bars: two strains of four, repeats not unfolded
 
 _SPELLINGS = {"C": "4/4", "C|": "2/2"}
@@ -146,11 +147,15 @@ def draw_pools(
 
 def tune_families(pools: Mapping[str, Sequence[Score]]) -> dict[str, str]:
     """Family of each tune of the pools, over all kinds and both collections."""
-    keys = {}
-    for score in (score for pool in pools.values() for score in pool):
-        downbeat = bar_grid(score)[0][0]
-        keys[score.name] = openings(score.parts[0], beat=score.beat, downbeat=downbeat) | title_key(score.title)
-    return families(keys)
+    tunes = [score for pool in pools.values() for score in pool]
+    keys, notes, steps = {}, {}, {}
+    for score in tunes:
+        melody, downbeat = score.parts[0], bar_grid(score)[0][0]
+        keys[score.name] = openings(melody, beat=score.beat, downbeat=downbeat) | title_key(score.title)
+        notes[score.name] = note_windows(melody)
+        step = score.beat / (3 if score.meter in _IN_THREES else 2)
+        steps[score.name] = step_windows(melody, tonic=stated_key(score)[0], step=step, start=downbeat)
+    return families(keys, sharing(notes) + sharing(steps))
 
 
 def _sorted(kind_of: Callable[[Heading], str], label: str) -> tuple[dict[str, list[str]], list[dict[str, str]]]:

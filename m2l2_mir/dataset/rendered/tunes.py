@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-* Tunes, dances and metres: :mod:`m2l2_mir.dataset.rendered.tune_pool`. ``group`` joins tunes that share a title or an
-  opening.
+* Tunes, dances and metres: :mod:`m2l2_mir.dataset.rendered.tune_pool`. ``group`` joins tunes that share a title, an
+  opening, or more than 0.3 of the windows of their melodies.
 * In tunes-genre the melody plays alone or over a drone: an accompaniment would need the metre, and its pattern would
   then give the dance away. Notes, not beats, come at a drawn rate: at equal beats, a jig has three notes where a reel
   has four, and the rate alone would tell them apart. All notes are equally loud for the same reason.

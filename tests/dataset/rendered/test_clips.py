@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from m2l2_mir.dataset.rendered.clips import SAMPLE_RATE, Clip, clip_path, render_clip, render_clips
-from m2l2_mir.dataset.rendered.soundfont import probe_soundfonts, training_soundfont
+from m2l2_mir.dataset.rendered.clips import SAMPLE_RATE, Clip, clip_fault, clip_path, render_clip, render_clips
+from m2l2_mir.dataset.rendered.soundfont import VERIFIED, probe_soundfonts, training_soundfont
 from m2l2_mir.dataset.rendered.synthesizer import Note
 from m2l2_mir.errors import InputError, MissingExtraError
 
@@ -94,9 +94,21 @@ def test_soundfonts_have_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     own.write_bytes(b"only hashed here")
     monkeypatch.setenv("M2L2_SOUNDFONT", str(own))
     first, second = probe_soundfonts()
-    assert (first.name, first.heard_in_training, first.note) == ("FluidR3_GM", False, "")
+    assert first.name == f"FluidR3_GM-{first.sha256[:8]}"  # by content, not by name
+    assert not first.heard_in_training
+    assert first.note == f"rendered with {first.name}: tuning not proven for this soundfont"
     assert second == training_soundfont()
-    assert "heard in training" in second.note
+    assert second.note == "rendered with TimGM6mb: soundfont heard in training"
+    verified = {**VERIFIED, first.sha256: "FluidR3_GM"}
+    monkeypatch.setattr("m2l2_mir.dataset.rendered.soundfont.VERIFIED", verified)
+    assert (probe_soundfonts()[0].name, probe_soundfonts()[0].note) == ("FluidR3_GM", "")
+    link = tmp_path / "default-GM.sf2"
+    link.symlink_to(second.path)
+    monkeypatch.setenv("M2L2_SOUNDFONT", str(link))
+    assert probe_soundfonts() == (second,)
+    monkeypatch.setenv("M2L2_SOUNDFONT", str(tmp_path))
+    with pytest.raises(InputError, match="names a folder"):
+        probe_soundfonts()
     monkeypatch.setenv("M2L2_SOUNDFONT", str(tmp_path / "none.sf2"))
     with pytest.raises(InputError, match=r"none\.sf2"):
         probe_soundfonts()
@@ -109,3 +121,28 @@ def test_soundfonts_have_roles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("m2l2_mir.dataset.rendered.soundfont.util.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r'pip install "m2l2-mir\[render\]"'):
         training_soundfont()
+
+
+def test_a_damaged_or_swapped_clip_is_found_and_rendered_again(tmp_path: Path) -> None:
+    clips = [clip(notes=(Note(0.0, 0.9, pitch),)) for pitch in (60, 62, 64, 65)]
+    paths = render_clips(clips, cache=tmp_path, jobs=1)
+    whole = [path.read_bytes() for path in paths]
+    assert [clip_fault(*pair) for pair in zip(clips, paths, strict=True)] == [""] * 4
+    paths[0].write_bytes(whole[1])
+    paths[1].write_bytes(b"")
+    paths[2].write_bytes(whole[2][: len(whole[2]) // 3])
+    paths[3].unlink()
+    faults = [clip_fault(*pair) for pair in zip(clips, paths, strict=True)]
+    assert faults[0] == "another clip"
+    assert faults[1].startswith("damaged")
+    assert faults[2]
+    assert faults[3] == "missing"
+    render_clips(clips, cache=tmp_path, jobs=1)  # what a look at the headers finds
+    assert [path.read_bytes() == content for path, content in zip(paths, whole, strict=True)] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+    render_clips(clips, cache=tmp_path, jobs=1, decode=True)
+    assert [path.read_bytes() for path in paths] == whole

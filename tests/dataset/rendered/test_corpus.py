@@ -9,7 +9,15 @@ import numpy as np
 import pytest
 
 from m2l2_mir.dataset.rendered import corpus
-from m2l2_mir.dataset.rendered.families import families, openings, title_key
+from m2l2_mir.dataset.rendered.families import (
+    families,
+    note_windows,
+    openings,
+    same_end,
+    sharing,
+    step_windows,
+    title_key,
+)
 from m2l2_mir.dataset.rendered.parsing import Score, parse_abc
 from m2l2_mir.errors import InputError
 
@@ -163,3 +171,29 @@ def test_families_do_not_depend_on_the_order(rng: np.random.Generator) -> None:
         rng.shuffle(names)
         found = families({name: chains[name] for name in names})
         assert found == {name: f"{name[0]}000" for name in names}
+
+
+def test_a_shared_strain_is_found_wherever_it_stands() -> None:
+    strain = "d2 f2|a2 g2|f2 e2|d2 c2|B2 d2|c2 e2|d4|"
+    first, other = "A2 B2|c2 A2|B2 c2|B2 A2|", "f2 f2|e2 e2|d2 B2|A2 F2|"
+    raised = "A2 c2|e2 d2|c2 B2|A2 G2|F2 A2|G2 B2|A4|"  # the strain a fourth lower, in A
+    tunes = {"one": abc(first + strain), "two": abc(strain + other), "three": abc(other + raised, key="A")}
+    tunes["none"] = abc(first + other + "g2 c2|e2 g2|A4|")
+    notes = {name: note_windows(score.parts[0]) for name, score in tunes.items()}
+    steps = {
+        name: step_windows(score.parts[0], tonic=score.tonic or 0, step=0.5, start=0.0) for name, score in tunes.items()
+    }
+    assert ("one", "two") in sharing(notes)
+    assert ("one", "two") in sharing(steps)
+    assert ("one", "three") in sharing(notes)
+    assert ("one", "none") not in sharing(notes)
+    assert sharing({"a": set(), "b": {1}, "c": {1}}) == [("b", "c")]
+    assert sharing({}) == []
+
+
+def test_ends_are_alike_up_to_a_shift_and_rests_are_not() -> None:
+    line = [0, 2, 4, 5, 7, 9, 11, 0, 2, 4, 5, 7, 4, 2, 0, 0]
+    later = [7, *line[:-1]]
+    rests = [None] * 16
+    assert same_end({"a": line, "b": later, "c": rests, "d": rests}) == [("a", "b")]
+    assert same_end({"a": line, "b": [*line[:8], *([6] * 8)]}) == []

@@ -177,6 +177,38 @@ def test_labels_say_what_sounds(clip_set: ClipSet) -> None:
             assert 70 <= labels["tempo"] <= 180
 
 
+def test_height_does_not_tell_pitch_or_tonic(clip_set: ClipSet) -> None:
+    for factor, part in (("tonic", 2), ("pitch", 0)):
+        found = []
+        for clip in clip_set.clips:
+            if clip.labels["kind"] == "factorial" and clip.labels.get(f"factor_{factor}") is not None:
+                pitch = next(note.pitch for note in clip.notes if note.part == part and not note.drum)
+                found.append((clip.labels[f"factor_{factor}"], pitch - 12 * clip.labels["factor_register"]))
+        codes, heights = np.array(found).T
+        assert abs(np.corrcoef(codes, heights)[0, 1]) < 0.25
+        assert len(set(heights)) == {"tonic": 20, "pitch": 23}[factor]
+
+
+def test_default_split_has_factorial_clips_only(clip_set: ClipSet, tracks: pd.DataFrame) -> None:
+    assert next(iter(RECIPE.splits)) == "factorial"
+    for name, chunks in (("factorial", {1, 8}), ("one-chunk", {1}), ("eight-chunks", {8})):
+        manifest = make_manifest(
+            tracks,
+            clip_set.dropped,
+            dataset="factors",
+            label="instrument",
+            split_name=name,
+            split=RECIPE.splits[name],
+            seed=0,
+        )
+        assert len(list(manifest.rotations())) == 5
+        used = tracks[tracks["track_id"].isin(manifest.table["track_id"])]
+        assert set(used["kind"]) == {"factorial"}
+        assert set(used["chunks"]) == chunks
+        assert len(used) == ((tracks["kind"] == "factorial") & tracks["chunks"].isin(chunks)).sum()
+        assert (manifest.table.groupby("group")["fold"].nunique() == 1).all()
+
+
 def test_splits_keep_seeds_and_combinations_apart(clip_set: ClipSet, tracks: pd.DataFrame) -> None:
     for name, label in (("grouped", "key"), ("combinations", "factor_drums")):
         manifest = make_manifest(

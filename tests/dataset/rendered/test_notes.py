@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from m2l2_mir.dataset import sources
 from m2l2_mir.dataset.recipe import find_recipe
 from m2l2_mir.dataset.rendered import notes
 from m2l2_mir.dataset.rendered.clips import SAMPLE_RATE, ClipSet, render_clip
@@ -41,6 +43,15 @@ def test_every_instrument_plays_every_pitch_equally_often(size: str, expected: i
         assert instrument(row.instrument).low <= row.pitch <= instrument(row.instrument).high
     if size == "default":  # velocity tells nothing about pitch: the correlation of chance is below 0.08
         assert abs(np.corrcoef(main["velocity"], main["pitch"])[0, 1]) < 0.08
+        played = main.pivot(index="pitch", columns="instrument", values="velocity")
+        assert len(np.unique(played.to_numpy().T, axis=0)) == played.shape[1]  # no two instruments alike
+        for velocities in played.to_numpy().T:
+            counts = np.unique_counts(velocities).counts
+            assert len(counts) == len(notes.VELOCITIES)
+            assert counts.max() - counts.min() <= 1
+            assert not (velocities[5:] == velocities[:-5]).all()  # not a cycle of pitches
+        for velocities in played.to_numpy():
+            assert np.unique_counts(velocities).counts.min() >= played.shape[1] // len(notes.VELOCITIES)
 
 
 @pytest.mark.parametrize("split", ["instruments", "families", "soundfont"])
@@ -68,6 +79,18 @@ def test_splits_hold_out_instruments(split: str) -> None:
         if split == "soundfont":
             assert set(test["instrument"]) == set(tracks.loc[tracks["instrument_fold"] == "1", "instrument"])
             assert len(train) == 4 * 8
+
+
+def test_every_soundfont_heard_in_training_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard = replace(FONTS[1], heard_in_training=True)
+    monkeypatch.setattr(sources, "probe_soundfonts", lambda: (FONTS[0], heard))
+    monkeypatch.setattr("m2l2_mir.dataset.rendered.soundfont.VERIFIED", {"one": "one", "two": "two"})
+    recipe = find_recipe("notes-pitch")[1]
+    _, _, said = sources.render_plan(recipe, cache=None, size="quick", seed=0, progress=None)
+    assert said == ("8 of 48 clips rendered with two: soundfont heard in training",)
+    monkeypatch.setattr(sources, "probe_soundfonts", lambda: (heard,))
+    _, _, [note] = sources.render_plan(recipe, cache=None, size="quick", seed=0, progress=None)
+    assert note.startswith("rendered with two: soundfont heard in training; apt-get install")
 
 
 def test_one_soundfont_has_no_soundfont_split() -> None:

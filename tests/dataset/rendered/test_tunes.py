@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ import pytest
 from m2l2_mir.dataset.labels import Unusable, canonical
 from m2l2_mir.dataset.rendered import scores, tunes
 from m2l2_mir.dataset.rendered.clips import Clip, ClipSet
-from m2l2_mir.dataset.rendered.corpus import load
+from m2l2_mir.dataset.rendered.corpus import load, load_many
 from m2l2_mir.dataset.rendered.instruments import INSTRUMENTS
 from m2l2_mir.dataset.rendered.parsing import Heading, Score, parse_abc
 from m2l2_mir.dataset.rendered.soundfont import Soundfont
-from m2l2_mir.dataset.rendered.tune_pool import DANCES, METERS, check_tune, dance_of
+from m2l2_mir.dataset.rendered.tune_pool import DANCES, METERS, check_tune, dance_of, tune_families
 
 pytest.importorskip("music21")
 FONT = Soundfont(name="none", path=Path("none.sf2"), sha256="0", licence="", heard_in_training=False)
@@ -191,3 +192,37 @@ def test_excerpt_and_transposition() -> None:
     assert (score.tonic, [pitch for *_, pitch in score.parts[0]]) == (7, [79, 74])
     notes = scores.excerpt(scores.voiced(score.parts, quarters_per_minute=60), start=1.0, seconds=1.0)
     assert [(note.onset, note.duration, note.pitch) for note in notes] == [(0.0, 1.0, 74)]
+
+
+# They share more than half of their windows, and neither title nor opening.
+SAME_TUNE = [
+    ("oneills1850/1476-1555/1509", "ryansMammoth/PaddyOnTheRailroadReel"),  # The Merry Blacksmith
+    ("oneills1850/1701-1780/1753", "ryansMammoth/ElksFestivalHornpipe"),  # The Londonderry Hornpipe
+    ("oneills1850/1556-1624/1604", "oneills1850/1701-1780/1740"),  # Coey's Hornpipe, The Southern Shore
+]
+
+
+def test_tunes_that_share_much_of_the_melody_are_one_group(genre: ClipSet) -> None:
+    known = {name for pair in SAME_TUNE for name in pair} | {clip.labels["score"] for clip in genre.clips}
+    pool = list(load_many(sorted(known)))
+    groups = tune_families({"all": pool})
+    for one, other in SAME_TUNE:
+        assert groups[one] == groups[other]
+
+    def windows(score: Score) -> set[tuple[int, ...]]:
+        """Eight halves (in three eighths: thirds) of a beat at a time, from the first full bar on."""
+        melody = score.parts[0]
+        step = 0.5 if score.beat in (1.0, 1.5) else 1.0
+        time, line = scores.bar_grid(score)[0][0], []
+        while time < score.end:
+            found = [pitch for start, length, pitch in melody if start <= time < start + length]
+            line.append((found[0] - score.tonic) % 12 if found else -1)
+            time += step
+        return {tuple(line[place : place + 8]) for place in range(len(line) - 7)}
+
+    sets = {score.name: windows(score) for score in pool}
+    apart = [(sets[one], sets[two]) for one, two in itertools.combinations(sets, 2) if groups[one] != groups[two]]
+    assert max(len(one & two) / min(len(one), len(two)) for one, two in apart) <= 0.32
+    for one, other in SAME_TUNE:
+        assert len(sets[one] & sets[other]) > 0.5 * min(len(sets[one]), len(sets[other]))
+    assert max(Counter(groups.values()).values()) <= 7  # of all 2,481; a chain through everything would be one group
