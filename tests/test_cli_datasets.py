@@ -92,7 +92,10 @@ def test_embed_takes_a_data_set(m2l2, table: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["embed", "dataset:bach-ky", "--out", "store"], "no data set 'bach-ky'; did you mean 'bach-key'"),
+        (
+            ["embed", "dataset:bach-ky", "--out", "store"],
+            "no data set 'bach-ky' (see 'm2l2 datasets list'); did you mean",
+        ),
         (["embed", "dataset:bach-key", "more.wav", "--out", "store"], "give dataset:bach-key alone"),
         (
             ["embed", "dataset:bach-key", "--out", "store", "--size", "huge"],

@@ -11,20 +11,21 @@ Conventions
 from __future__ import annotations
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
-from m2l2_mir.audio import read_info
+from m2l2_mir.audio import read_info, stream
 from m2l2_mir.dataset import sources, tables
 from m2l2_mir.dataset.folder import AudioFile, Listing
 from m2l2_mir.dataset.recipe import SIZES, DatasetRecipe, find_recipe
-from m2l2_mir.dataset.rendered.clips import Clip, render_clips
+from m2l2_mir.dataset.rendered.clips import Clip, clip_fault, render_clips
 from m2l2_mir.dataset.split import Manifest, make_manifest
-from m2l2_mir.errors import AudioError, InputError
+from m2l2_mir.errors import AudioError, AudioWarning, InputError
 from m2l2_mir.recipe import close_match
 
 __all__ = ["Dataset", "check_dataset", "load_dataset"]
@@ -60,10 +61,13 @@ class Dataset:
     cache: Path | None = None
     notes: tuple[str, ...] = ()
 
-    def render(self, *, jobs: int | None = None, progress: Progress | None = None) -> None:
-        """Render the clips that are not there yet; sets of other sources have none."""
+    def render(self, *, jobs: int | None = None, progress: Progress | None = None, decode: bool = False) -> None:
+        """Render the clips that are not there yet (:func:`~m2l2_mir.dataset.rendered.clips.render_clips`).
+
+        Sets of other sources have none.
+        """
         if self.clips:
-            render_clips(self.clips, cache=self.cache, jobs=jobs, progress=progress)
+            render_clips(self.clips, cache=self.cache, jobs=jobs, progress=progress, decode=decode)
 
     def listing(self) -> Listing:
         """The tracks as files to embed; those without audio are among its ``failures``.
@@ -90,7 +94,15 @@ class Dataset:
         """The label columns that there are: those of the recipe's tasks."""
         return [task for task in self.recipe.tasks if task in self.tracks]
 
-    def split(self, label: str, split: str | None = None, *, seed: int = 0) -> Manifest:
+    def split(
+        self,
+        label: str,
+        split: str | None = None,
+        *,
+        seed: int = 0,
+        folds: int | None = None,
+        group: str | None = None,
+    ) -> Manifest:
         """Put the tracks that carry a label into folds (:func:`~m2l2_mir.dataset.split.make_manifest`).
 
         Parameters
@@ -101,16 +113,29 @@ class Dataset:
             One of the recipe's; None: its first.
         seed
             For folds that are drawn.
+        folds
+            How many are drawn; None: as many as the recipe says.
+        group
+            Another column that holds what must not lie on both sides; None: ``group``.
 
         Raises
         ------
         InputError
-            The set has no such label or split.
+            The set has no such label, split or group, or cannot be split in this way.
         """
+        if not isinstance(seed, int) or seed < 0:
+            raise InputError(f"seed must be a whole number, 0 or more: {seed!r}")
         name = split or next(iter(self.recipe.splits))
         if name not in self.recipe.splits:
             known = list(self.recipe.splits)
             raise InputError(f"{self.name} has no split {name!r}{close_match(name, known)}; it has {', '.join(known)}")
+        recipe = self.recipe.splits[name]
+        if folds is not None:
+            if not isinstance(folds, int) or folds < 2:
+                raise InputError(f"folds must be a whole number, 2 or more: {folds!r}")
+            if not recipe.folds:
+                raise InputError(f"{self.name}: the folds of split {name!r} are given, not drawn; leave out folds")
+            recipe = replace(recipe, folds=folds)
         if label not in self.tracks:
             known = [str(column) for column in self.tracks.columns]
             raise InputError(
@@ -123,8 +148,9 @@ class Dataset:
             dataset=self.name,
             label=label,
             split_name=name,
-            split=self.recipe.splits[name],
+            split=recipe,
             seed=seed,
+            group=group or "group",
         )
 
     def summary(self) -> list[str]:
@@ -185,11 +211,15 @@ def load_dataset(
     name = os.fspath(name)
     if size not in SIZES:
         raise InputError(f"size must be {', '.join(SIZES)}: {size!r}")
-    home = None if data_home is None else Path(data_home)
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed must be a whole number, 0 or more: {seed!r}")
+    home = None if data_home is None else Path(data_home).expanduser()
     kind, _, rest = name.partition(":")
     if rest and kind in ("table", "folder"):
         recipe, reading = (
-            tables.read_table(Path(rest), audio_root=home) if kind == "table" else tables.read_folder(Path(rest))
+            tables.read_table(Path(rest).expanduser(), audio_root=home)
+            if kind == "table"
+            else tables.read_folder(Path(rest).expanduser())
         )
     else:
         name, recipe = find_recipe(name)
@@ -238,20 +268,42 @@ def check_dataset(
     if name.partition(":")[0] not in ("table", "folder"):
         _, recipe = find_recipe(name)
         if recipe.source != "rendered":
-            return sources.check(recipe, None if data_home is None else Path(data_home))
+            return sources.check(recipe, None if data_home is None else Path(data_home).expanduser())
     dataset = load_dataset(name, data_home=data_home, size=size, progress=progress)
-    problems = [] if dataset.clips else dropped_lines(dataset.dropped)
+    if dataset.clips:
+        return _clip_problems(dataset)
+    problems = dropped_lines(dataset.dropped)
     missing = [path for path in dataset.tracks["path"] if not os.path.isfile(path)]
     if missing:
-        remedy = f"run 'm2l2 datasets fetch {name}'" if dataset.clips else dataset.recipe.get
-        problems.append(f"{len(missing)} of {len(dataset.tracks)} audio files missing, such as {missing[0]}; {remedy}")
-    for path in dataset.tracks["path"]:
-        if os.path.isfile(path):
-            try:
-                read_info(path)
-            except AudioError as error:
-                problems.append(str(error))
-    return problems
+        count = f"{len(missing)} of {len(dataset.tracks)} audio files missing"
+        problems.append(f"{count}, such as {missing[0]}; {dataset.recipe.get}")
+    there = [path for path in dataset.tracks["path"] if os.path.isfile(path)]
+    return problems + [fault for path in there if (fault := _audio_fault(path))]
+
+
+def _audio_fault(path: str) -> str:
+    """What is wrong with an audio file once it is read to its end, or ""."""
+    with warnings.catch_warnings(record=True, action="always", category=AudioWarning) as told:
+        try:
+            info = read_info(path)
+            for _ in stream(path, sample_rate=info.sample_rate, channels=info.channels):
+                pass
+        except AudioError as error:
+            return str(error)
+    return str(told[0].message) if told else ""
+
+
+def _clip_problems(dataset: Dataset) -> list[str]:
+    """Clips that are missing or not what they should be, one line for each kind."""
+    found: dict[str, list[str]] = {}
+    for track_id, path, clip in zip(dataset.tracks["track_id"], dataset.tracks["path"], dataset.clips, strict=True):
+        if fault := clip_fault(clip, Path(path)):
+            found.setdefault(fault, []).append(track_id)
+    return [
+        f"{len(ids)} of {len(dataset.clips)} clips {fault}, such as {ids[0]}; "
+        f"'m2l2 datasets fetch {dataset.name}' renders them again"
+        for fault, ids in sorted(found.items())
+    ]
 
 
 def dropped_lines(dropped: pd.DataFrame) -> list[str]:

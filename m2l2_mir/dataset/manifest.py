@@ -3,7 +3,8 @@
 Conventions
 -----------
 * Two results may be compared if their manifests have the same :attr:`Manifest.sha256`: the same tracks with the same
-  labels in the same folds. Neither the order of rows nor the place of the files counts.
+  labels in the same folds. A track is the checksum of its audio where the source states one, else its path within the
+  set. Neither the order of rows nor the folder that the whole set lies in counts.
 * Folds called ``train``, ``valid`` and ``test`` are used once in these roles; folds of other names are tested in turn.
 * Every track has a group. One whose set states none stands alone, as ``"track:"`` and its id.
 """
@@ -27,9 +28,9 @@ __all__ = ["ALONE", "OFFICIAL_FOLDS", "Manifest", "Rotation"]
 OFFICIAL_FOLDS = ("train", "valid", "test")
 ALONE = "track:"  # begins the group of a track that has none
 
-FORMAT = 1
+FORMAT = 2
 MOST_CLASSES = 20  # that a label of numbers may have and still be one of classes
-_ROW = ("track_id", "label", "fold", "group", "audio")
+_ROW = ("track_id", "label", "fold", "group", "audio", "file")
 _EXCLUDED = ("track_id", "reason")
 _NAMES = ("dataset", "label", "split", "seed")
 
@@ -55,8 +56,9 @@ class Manifest:
     seed
         That drew the folds, if they were drawn.
     table
-        One row a track, sorted by id: ``track_id``, ``label`` (its value), ``fold``, ``group`` and ``audio`` (checksum
-        or "").
+        One row a track, sorted by id: ``track_id``, ``label`` (its value), ``fold``, ``group``, ``audio`` (checksum
+        or "") and ``file`` (where there is no checksum, the path relative to the folder that all files share; "" if it
+        is left out).
     excluded
         One row a track that is not used: ``track_id``, ``reason``.
     """
@@ -68,9 +70,13 @@ class Manifest:
     table: pd.DataFrame
     excluded: pd.DataFrame
 
+    def __post_init__(self) -> None:
+        if "file" not in self.table:
+            object.__setattr__(self, "table", self.table.assign(file=""))
+
     @property
     def sha256(self) -> str:
-        """Hash of ids, labels, folds, groups, checksums and exclusions; equal hashes mean comparable results."""
+        """Hash of ids, labels, folds, groups, checksums or files, and exclusions; equal hashes mean comparable."""
         excluded = _records(self.excluded, _EXCLUDED)
         return _digest([FORMAT, _without_folder(self.dataset), self.label, self._rows(), excluded])
 
@@ -174,7 +180,14 @@ class Manifest:
             return (
                 f"{len(only[0])} tracks are only in the first, {len(only[1])} only in the second, such as {example!r}"
             )
-        for column, what in (("label", "labels"), ("fold", "folds"), ("group", "groups"), ("audio", "audio checksums")):
+        whats = {
+            "label": "labels",
+            "fold": "folds",
+            "group": "groups",
+            "audio": "audio checksums",
+            "file": "audio files",
+        }
+        for column, what in whats.items():
             differs = mine[column] != theirs[column]
             if differs.any():
                 track = str(differs.idxmax())

@@ -19,8 +19,10 @@ from __future__ import annotations
 import hashlib
 import math
 import numbers
+import os
 import warnings
 from collections.abc import Iterable
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -55,6 +57,7 @@ def make_manifest(
     split_name: str,
     split: SplitRecipe,
     seed: int,
+    group: str = "group",
 ) -> Manifest:
     """Put the tracks that carry a label into folds.
 
@@ -68,6 +71,8 @@ def make_manifest(
         How: by a column, each value of a column left out in its turn, or folds drawn by group and label.
     seed
         For folds that are drawn.
+    group
+        Column of `tracks` that holds the groups; without a column ``group`` there are none.
 
     Returns
     -------
@@ -76,8 +81,8 @@ def make_manifest(
     Raises
     ------
     InputError
-        There is no such column, no labelled track, or too little to make the folds of: fewer groups than folds, train
-        or test missing, no class that is both trained on and tested.
+        There is no such column, no labelled track, or too little to make the folds of: one class only, fewer groups
+        than folds, train or test missing, no class that is both trained on and tested.
 
     Warns
     -----
@@ -85,7 +90,7 @@ def make_manifest(
         Groups are unknown or lie on both sides of an official split; a class is missing from some train or test set.
     """
     name = f"{dataset}, split {split_name!r}"
-    for column in filter(None, (label, split.column, split.leave_out)):
+    for column in filter(None, (label, split.column, split.leave_out, group if group != "group" else "")):
         if column not in tracks:
             known = [str(known) for known in tracks.columns]
             raise InputError(f"{name}: no column {column!r}{close_match(column, known)}; columns: {', '.join(known)}")
@@ -94,8 +99,10 @@ def make_manifest(
 
     tracks = tracks.assign(track_id=tracks["track_id"].astype(str)).sort_values("track_id", ignore_index=True)
     table = tracks[["track_id"]].assign(label=tracks[label])
-    table["group"] = _names(tracks["group"] if "group" in tracks else [None] * len(tracks))
+    table["group"] = _names(tracks[group] if group in tracks else [None] * len(tracks))
     table["audio"] = _names(tracks["audio"] if "audio" in tracks else [None] * len(tracks))
+    table["file"] = _files(tracks["path"]) if "path" in tracks else ""
+    table.loc[table["audio"] != "", "file"] = ""  # its checksum says more
     by_column = split.column or split.leave_out
     labelled = table["label"].notna()
     placed = labelled
@@ -107,18 +114,23 @@ def make_manifest(
         raise InputError(f"{name}: none of {len(table)} tracks has both a {label} and a fold; choose another split")
     table = table[placed].reset_index(drop=True)
     table["label"] = _labels(table["label"], f"{dataset}: {label}")
+    if table["label"].nunique() == 1:
+        raise InputError(
+            f"{name}: only one {label}, {str(table['label'].iloc[0])!r}, on {len(table)} tracks: nothing to learn"
+        )
     alone = table["group"] == ""
     table.loc[alone, "group"] = ALONE + table["track_id"][alone]
 
-    if split.folds:
+    if split.leave_out != group:
         _warn_without_groups(alone, name)
+    if split.folds:
         table["fold"] = _drawn(table, split.folds, seed, name)
     manifest = Manifest(
         dataset=dataset,
         label=label,
         split=split_name,
         seed=seed,
-        table=table[["track_id", "label", "fold", "group", "audio"]],
+        table=table[["track_id", "label", "fold", "group", "audio", "file"]],
         excluded=excluded,
     )
     _check(manifest, name, drawn=bool(split.folds))
@@ -133,11 +145,10 @@ def _excluded(
     label: str,
     fold: str,
 ) -> pd.DataFrame:
-    """Every track that is not used, with its reason; among them those that the source dropped as a whole."""
+    """Every track that is not used, with its reason; what the source dropped before it was a track is none."""
     of_label = dropped[dropped["label"] == label]
     stated = dict(zip(of_label["track_id"].astype(str), of_label["reason"], strict=True))
-    known = set(table["track_id"])
-    reasons = {track_id: reason for track_id, reason in stated.items() if track_id not in known}
+    reasons = {}
     for track_id, has_label in zip(table["track_id"][~placed], labelled[~placed], strict=True):
         reasons[track_id] = f"not in the split {fold}" if has_label else stated.get(track_id, f"no {label} stated")
     return pd.DataFrame(sorted(reasons.items()), columns=["track_id", "reason"])
@@ -166,6 +177,17 @@ def _name(value: Any) -> str:
     if isinstance(value, float | np.floating) and value.is_integer():
         value = int(value)
     return str(value).strip()
+
+
+def _files(paths: Iterable[Any]) -> list[str]:
+    """Paths relative to the folder that all of them share, so that a library may move as a whole."""
+    paths = _names(paths)
+    folders = [os.path.dirname(path) for path in paths if path]
+    try:
+        shared = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # absolute and relative ones, or several drives
+        return [PurePath(path).name for path in paths]
+    return [PurePath(os.path.relpath(path, shared or ".")).as_posix() if path else "" for path in paths]
 
 
 def _folds(values: Iterable[Any], name: str) -> list[str]:
@@ -207,7 +229,10 @@ def _drawn(table: pd.DataFrame, folds: int, seed: int, name: str) -> list[str]:
     classes = strata(table["label"], folds)
     codes, groups = pd.factorize(table["group"])
     if len(groups) < folds:
-        raise InputError(f"{name}: {folds} folds cannot be drawn from {len(groups)} groups; ask for fewer folds")
+        raise InputError(
+            f"{name}: {folds} folds cannot be drawn from {len(groups)} groups; ask for fewer folds, "
+            "with folds= or --folds N"
+        )
     weight = 2**48 // np.bincount(classes) ** 2  # products of two shares of a class, in integers that cannot overflow
     counts = np.zeros((len(groups), len(weight)), dtype=np.int64)
     np.add.at(counts, (codes, classes), 1)

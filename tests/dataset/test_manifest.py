@@ -12,7 +12,7 @@ import pytest
 from m2l2_mir.dataset.manifest import Manifest
 from m2l2_mir.errors import InputError
 
-GOLDEN = "89d7d7f7d024d3ee21d94a62c35ff593b735d6d1b5be6f25fd37592d1e067cfb"
+GOLDEN = "085116109f7a895d351687fe380008883720adc0bbc99d12565d48784cfe9a19"
 
 
 def _manifest(dataset: str = "set") -> Manifest:
@@ -70,6 +70,7 @@ def test_the_hash_ignores_order_index_place_and_names() -> None:
         (_changed("fold", "test"), r"folds of 1 of 4 .* 'train' and 'test'; splits 'official' \(seed 0\)"),
         (_changed("group", "A"), "groups of 1 of 4 tracks differ, such as 'b': 'track:b' and 'A'"),
         (_changed("audio", "md5:1"), "audio checksums of 1 of 4"),
+        (_changed("file", "x/b.wav"), "audio files of 1 of 4 tracks differ, such as 'b': '' and 'x/b.wav'"),
         (lambda m: dataclasses.replace(m, excluded=m.excluded.iloc[:0]), "1 and 0 tracks are excluded"),
         (lambda m: dataclasses.replace(m, excluded=m.excluded.assign(reason="?")), "for other reasons"),
     ],
@@ -100,7 +101,7 @@ def test_a_file_comes_back_as_it_was(tmp_path: Path) -> None:
     [
         ('"train"', '"test"', "was changed since it was written"),
         ('"seed": 0', '"seed": 1', "was changed since it was written"),
-        ('"format": 1', '"format": 2', "is no manifest of a split that this version can read"),
+        ('"format": 2', '"format": 3', "is no manifest of a split that this version can read"),
         ("{", "[", "is no JSON"),
     ],
 )

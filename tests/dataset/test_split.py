@@ -89,8 +89,9 @@ def test_large_groups_and_rare_classes_are_balanced_too() -> None:
     for case in range(5):
         rng = np.random.default_rng(case)
         rows = [("large", "x")] * 40 + [(f"small {group}", "x") for group in range(4) for _ in range(10)]
-        tracks = pd.DataFrame(rows, columns=["group", "genre"]).assign(track_id=[f"{n:03}" for n in range(80)])
-        assert _split(tracks, SplitRecipe(folds=2), seed=case).table["fold"].value_counts().tolist() == [40, 40]
+        rows += [("y 1", "y"), ("y 2", "y")]
+        tracks = pd.DataFrame(rows, columns=["group", "genre"]).assign(track_id=[f"{n:03}" for n in range(82)])
+        assert _split(tracks, SplitRecipe(folds=2), seed=case).table["fold"].value_counts().tolist() == [41, 41]
 
         rows = [(f"{group}", "x") for group in range(24) for _ in range(rng.integers(5, 16))]
         rows += [(f"{group}", "rare") for group in range(8)]
@@ -131,7 +132,10 @@ def test_official_folds_in_one_spelling_with_every_other_track_excluded_for_a_re
         [("e", "key", "several keys"), ("f", "tempo", "no tempo"), ("gone", "key", "also in the test set")],
         columns=["track_id", "label", "reason"],
     )
-    with pytest.warns(SplitWarning, match="1 of 2 classes are missing from a training set: D minor"):
+    with (
+        pytest.warns(SplitWarning, match="1 of 2 classes are missing from a training set: D minor"),
+        pytest.warns(SplitWarning, match="NO GROUPS are known"),
+    ):
         manifest = _split(
             pd.concat([tracks, tracks.iloc[[2]].assign(track_id="h", key="C major")]),
             SplitRecipe(column="split"),
@@ -150,7 +154,6 @@ def test_official_folds_in_one_spelling_with_every_other_track_excluded_for_a_re
         "e": "several keys",
         "f": "no key stated",
         "g": "not in the split split",
-        "gone": "also in the test set",
     }
     (rotation,) = manifest.rotations()
     assert (rotation.train, rotation.valid, rotation.test) == (("a", "b"), ("d",), ("c", "h"))
@@ -164,7 +167,11 @@ def test_leaving_out_tests_each_value_in_its_turn() -> None:
             "player": [1.0] * 4 + [2.0] * 4 + [10.0] * 3 + [np.nan],
         }
     )
-    manifest = _split(tracks, SplitRecipe(leave_out="player"), label="pitch")
+    with pytest.warns(SplitWarning, match="NO GROUPS are known"):
+        manifest = _split(tracks, SplitRecipe(leave_out="player"), label="pitch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _split(tracks.assign(group=tracks["player"]), SplitRecipe(leave_out="group"), label="pitch")
     assert [rotation.name for rotation in manifest.rotations()] == ["1", "2", "10"]
     assert [rotation.test for rotation in manifest.rotations()][1] == ("04", "05", "06")
     assert manifest.table["label"].tolist() == [60, 61, 62] * 3
@@ -176,7 +183,7 @@ def test_groups_on_both_sides_of_an_official_split_are_counted_and_kept() -> Non
     tracks = pd.DataFrame(
         {
             "track_id": list("abcdef"),
-            "genre": "x",
+            "genre": ["x", "y", "x", "x", "y", "y"],
             "group": ["A", "A", "B", "B", "C", "B"],
             "fold": ["train", "train", "train", "test", "test", "valid"],
         }
@@ -184,7 +191,7 @@ def test_groups_on_both_sides_of_an_official_split_are_counted_and_kept() -> Non
     with pytest.warns(SplitWarning, match="1 of 3 groups have tracks in training and test, such as 'B'"):
         manifest = _split(tracks, SplitRecipe(column="fold"))
     assert manifest.table["fold"].tolist() == tracks["fold"].tolist()
-    tracks["fold"] = ["1", "1", "2", "3", "1", "2"]
+    tracks["fold"] = ["1", "1", "2", "1", "1", "2"]
     with pytest.warns(SplitWarning, match="1 of 3 groups"):
         _split(tracks, SplitRecipe(column="fold"))
 
@@ -223,6 +230,8 @@ def test_a_class_that_cannot_be_in_every_fold_is_named() -> None:
         ({}, SplitRecipe(column="folds"), r"no column 'folds'; did you mean 'fold'\?"),
         ({}, SplitRecipe(folds=4), "4 folds cannot be drawn from 3 groups"),
         ({"genre": list("uvwxyz")}, SplitRecipe(folds=2), "no test fold shares a class"),
+        ({"genre": "x"}, SplitRecipe(column="fold"), "only one genre, 'x', on 6 tracks: nothing to learn"),
+        ({"genre": 7.0}, SplitRecipe(folds=2), "only one genre, '7', on 6 tracks"),
         ({"genre": None}, SplitRecipe(folds=2), "none of 6 tracks has both"),
         ({"fold": None}, SplitRecipe(column="fold"), "none of 6 tracks has both"),
         ({"fold": "train"}, SplitRecipe(column="fold"), "must be train, test and perhaps valid.*: train$"),
@@ -245,3 +254,16 @@ def test_what_cannot_be_split_is_refused_in_one_line(change: dict[str, Any], rec
     with pytest.raises(InputError, match=message) as caught:
         _quiet(tracks, recipe)
     assert "\n" not in str(caught.value)
+
+
+def test_paths_count_where_there_are_no_checksums_but_not_the_folder_they_lie_in() -> None:
+    tracks = pd.DataFrame({"track_id": list("abcdef"), "genre": ["x", "y"] * 3, "group": list("AABBCC")})
+    paths = [f"{number // 2}/{number}.wav" for number in range(6)]
+
+    def hash_of(folder: str, paths: list[str], **more: Any) -> str:
+        return _split(tracks.assign(path=[folder + path for path in paths], **more), SplitRecipe(folds=3)).sha256
+
+    here = hash_of("/here/", paths)
+    assert hash_of("/moved/else where/", paths) == here
+    assert hash_of("/here/", paths[::-1]) != here
+    assert hash_of("/here/", paths, audio="md5:1") == hash_of("/here/", paths[::-1], audio="md5:1")

@@ -61,6 +61,12 @@ def test_paths_count_from_the_audio_root_and_parquet_is_as_good(tmp_path: Path) 
         ([""], "is empty; its first line must name the columns"),
         (["path,key", "a.wav,C major", "a.wav,D major"], "names 1 tracks twice, such as 'a.wav'"),
         (["path,key", ",C major"], "1 of 1 rows have no path"),
+        (["id,path", "1,a.wav", ",b.wav", "3,c.wav"], "row 2 has no id; give each track its own"),
+        (["path,key,Key", "a.wav,C major,x"], "has 2 columns 'key'; rename or remove"),
+        (["path,mood,mood", "a.wav,x,y"], "has 2 columns 'mood'"),
+        (["path;key", "a.wav;C major"], "columns separated by ';'; in a .csv file it is ','"),
+        (["path\tkey", "a.wav\tC major"], "columns separated by a tab; in a .csv file it is ','"),
+        (["path,key", "a.wav,C major,x"], "rows of more fields than its header"),
         (["path,key", 'a.wav,"C major'], "cannot be read as a table"),
     ],
 )
@@ -68,6 +74,7 @@ def test_each_mistake_is_one_line(tmp_path: Path, lines: list[str], message: str
     with pytest.raises(InputError, match=message) as error:
         load_dataset(csv(tmp_path, *lines))
     assert "\n" not in str(error.value)
+    assert str(error.value).count("my.csv") == 1
 
 
 def test_a_missing_label_or_split_names_the_near_one(tmp_path: Path) -> None:
@@ -80,6 +87,52 @@ def test_a_missing_label_or_split_names_the_near_one(tmp_path: Path) -> None:
         dataset.listing()
     with pytest.raises(InputError, match=r"'.*none\.csv' does not exist"):
         load_dataset(f"table:{tmp_path / 'none.csv'}")
+
+
+def test_headers_are_known_in_any_case_and_what_the_user_wrote_stays(tmp_path: Path) -> None:
+    header = " Track_ID ,Path,Key, Genre,BPM,Artist,audio,Mood"
+    rows = ["1,a.wav,C major,rock,120,x,lo,calm", "007,b.wav,,,,y,hi,wild"]
+    dataset = load_dataset(csv(tmp_path, header, *rows))
+    tracks = dataset.tracks.set_index("track_id")
+    assert sorted(tracks.index) == ["007", "1"]
+    assert dataset.labels == ["key", "genre", "tempo"]
+    assert tracks.loc["1", ["artist", "group", "audio", "audio_column", "Mood"]].tolist() == [
+        "x",
+        "x",
+        "",
+        "lo",
+        "calm",
+    ]
+    pd.DataFrame({"id": [1.0, 2.0], "path": ["a", "b"]}).to_parquet(tmp_path / "my.parquet")
+    assert load_dataset(f"table:{tmp_path / 'my.parquet'}").tracks["track_id"].tolist() == ["1", "2"]
+
+
+def test_a_split_takes_other_folds_and_groups_and_refuses_what_it_cannot_use(tmp_path: Path) -> None:
+    rows = [f"{n}.wav,{'xy'[n % 2]},{n // 2},{n // 4}" for n in range(8)]
+    dataset = load_dataset(csv(tmp_path, "path,genre,group,album", *rows))
+    with pytest.raises(InputError, match="5 folds cannot be drawn from 4 groups; ask for fewer folds, with folds= or"):
+        dataset.split("genre")
+    assert dataset.split("genre", folds=3).folds == ("1", "2", "3")
+    assert set(dataset.split("genre", folds=2, group="album").table["group"]) == {"0", "1"}
+    with pytest.raises(InputError, match="no column 'albun'; did you mean 'album'"):
+        dataset.split("genre", folds=2, group="albun")
+    for wrong in ("x", -1, 1.5):
+        with pytest.raises(InputError, match="seed must be a whole number, 0 or more"):
+            dataset.split("genre", folds=2, seed=wrong)  # type: ignore[arg-type]
+    for wrong in ("x", 1):
+        with pytest.raises(InputError, match="folds must be a whole number, 2 or more"):
+            dataset.split("genre", folds=wrong)  # type: ignore[arg-type]
+    given = load_dataset(csv(tmp_path, "path,genre,fold", "a,x,train", "b,y,test"))
+    with pytest.raises(InputError, match="the folds of split 'fold' are given, not drawn"):
+        given.split("genre", folds=3)
+
+
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    tone(tmp_path / "music" / "jazz" / "a.wav")
+    csv(tmp_path, "path,genre", "jazz/a.wav,jazz")
+    assert len(load_dataset("table:~/my.csv", data_home="~/music").listing().files) == 1
+    assert len(load_dataset("folder:~/music").listing().files) == 1
 
 
 def test_check_lists_all_problems_at_once(tmp_path: Path) -> None:
@@ -100,6 +153,7 @@ def test_a_folder_name_is_a_label_for_what_it_can_mean(tmp_path: Path) -> None:
         tone(tmp_path / "styles" / name)
     dataset = load_dataset(f"folder:{tmp_path / 'styles'}")
     assert dataset.labels == ["genre", "instrument"]
+    assert "  note: one label under 2 names, genre and instrument; use the one it is" in dataset.summary()
     genres = dataset.tracks.set_index("track_id")["genre"]
     assert genres.dropna().to_dict() == {"Hip-Hop/c.wav": "hiphop", "jazz/a.wav": "jazz", "jazz/deep/b.wav": "jazz"}
     assert dataset.dropped["track_id"].tolist() == ["loose.wav", "loose.wav"]
@@ -107,6 +161,8 @@ def test_a_folder_name_is_a_label_for_what_it_can_mean(tmp_path: Path) -> None:
     tone(tmp_path / "keys" / "f# minor" / "b.wav")
     dataset = load_dataset(f"folder:{tmp_path / 'keys'}")
     assert dataset.tracks["key"].tolist() == ["C major", "F# minor"]
+    assert (dataset.labels, dataset.notes) == (["key"], ())
+    assert dataset.tracks["class"].tolist() == ["C major", "f# minor"]
     with pytest.raises(InputError, match="no audio in sub-folders"):
         load_dataset(f"folder:{tmp_path / 'keys' / 'C major'}")
     with pytest.raises(InputError, match="is not a folder"):
