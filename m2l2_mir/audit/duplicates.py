@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -53,7 +54,7 @@ def fingerprints(
         One row a path, in order: ``file`` and ``samples`` (hexadecimal SHA-256, "" where it cannot be had) and
         ``problem`` ("" if there is none, "missing", or why it cannot be decoded).
     """
-    threads = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    threads = jobs or joblib.cpu_count()
     rows: list[tuple[str, str, str]] = [("", "", "missing")] * len(paths)
     with ThreadPoolExecutor(threads) as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore", AudioWarning)  # a file that is cut off still has a sound to compare

@@ -14,6 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import joblib
 import soundfile
 
 import m2l2_mir
@@ -128,9 +129,7 @@ def extract(
         model=network,
         settings=_checked(Settings(features=features, excerpt=excerpt, loudness=loudness)),
         keep_chunks=_keeps_chunks(keep),
-        jobs=_positive(
-            "jobs", jobs, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        ),
+        jobs=_positive("jobs", jobs, joblib.cpu_count()),
         batch_size=_positive("batch_size", batch_size, BATCH_SIZE.get(network.device.type, 32)),
         observer=observer or Silent(),
     )

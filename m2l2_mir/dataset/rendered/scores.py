@@ -18,7 +18,7 @@ from m2l2_mir.dataset.rendered.synthesizer import Note
 from m2l2_mir.errors import InputError
 
 __all__ = [
-    "TRIADS", "accompanied", "bar_grid", "choose_triad", "chorale", "drums", "excerpt", "key_of", "orchestrate",
+    "TRIADS", "accompanied", "bar_grid", "choose_triad", "chorale", "drums", "excerpt", "orchestrate",
     "repeated", "stated_key", "transposed", "tune_with_chords", "voiced", "voices",
 ]  # fmt: skip
 
@@ -65,11 +65,6 @@ def chorale(name: str, *, quarters_per_minute: float) -> list[Note]:
 def tune_with_chords(name: str, *, quarters_per_minute: float) -> list[Note]:
     """Notes of a one-line tune such as ``"ryansMammoth/LanigansBallJig"``, with the chords of :func:`accompanied`."""
     return accompanied(load(name), quarters_per_minute=quarters_per_minute)
-
-
-def key_of(name: str) -> tuple[int, str]:
-    """Tonic and mode of a corpus score by its name; see :func:`stated_key`."""
-    return stated_key(load(name))
 
 
 def stated_key(score: Score) -> tuple[int, str]:

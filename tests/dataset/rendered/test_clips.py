@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from m2l2_mir.dataset.dataset import load_dataset
 from m2l2_mir.dataset.rendered.clips import SAMPLE_RATE, Clip, clip_fault, clip_path, render_clip, render_clips
 from m2l2_mir.dataset.rendered.soundfont import VERIFIED, probe_soundfonts, training_soundfont
 from m2l2_mir.dataset.rendered.synthesizer import Note
@@ -146,3 +147,13 @@ def test_a_damaged_or_swapped_clip_is_found_and_rendered_again(tmp_path: Path) -
     ]
     render_clips(clips, cache=tmp_path, jobs=1, decode=True)
     assert [path.read_bytes() for path in paths] == whole
+
+
+def test_one_id_never_means_two_sounds() -> None:
+    tables = [load_dataset("factors", size="quick", seed=seed).tracks for seed in (0, 1)]
+    sounds: dict[str, set[str]] = {}
+    for table in tables:
+        for track_id, audio in zip(table["track_id"], table["audio"], strict=True):
+            sounds.setdefault(track_id, set()).add(audio)
+    assert all(len(audio) == 1 for audio in sounds.values())
+    assert len(sounds) > len(tables[0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from m2l2_mir.dataset.rendered import demo, scores, synthesizer
+from m2l2_mir.dataset.rendered import corpus, demo, scores, synthesizer
 from m2l2_mir.dataset.rendered.soundfont import training_soundfont
 from m2l2_mir.dataset.rendered.synthesizer import Note, notes_to_midi, render
 from m2l2_mir.errors import InputError, M2L2Error
@@ -101,7 +101,7 @@ def test_missing_extra_names_the_command() -> None:
 def test_pieces_are_in_the_key_the_table_says(piece: demo.Piece) -> None:
     pytest.importorskip("music21")
     names = {"C": 0, "D": 2, "E flat": 3, "E": 4, "F": 5, "G": 7, "A": 9, "B flat": 10}
-    assert scores.key_of(piece.score) == (names[piece.tonic], piece.mode)
+    assert scores.stated_key(corpus.load(piece.score)) == (names[piece.tonic], piece.mode)
     voices = {note.part for note in demo.piece_notes(piece)}
     assert voices == ({0, 1, 2, 3} if piece.style == "chorale" else {0, 1, 2})
 

@@ -1,0 +1,50 @@
+"""``m2l2 train``: from a folder of audio to weights that can be loaded, and on from where it stopped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+import m2l2_mir as mm
+from m2l2_mir.audio import save
+
+RECIPE = """
+name = "two-steps"
+model = "m2l2-tiny"
+steps = 2
+batch_size = 2
+warmup_steps = 1
+explicit_weight = 1.0
+[augmentation]
+semitones = 1.0
+"""
+
+
+def test_train_resumes_holds_out_and_writes_weights(m2l2, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for collection in ("one", "two"):
+        (tmp_path / "music" / collection).mkdir(parents=True)
+        save(tmp_path / "music" / collection / "a.wav", rng.normal(scale=0.1, size=(1, 5 * 44100)), 44100)
+    (tmp_path / "my.toml").write_text(RECIPE)
+    command = [
+        "train",
+        tmp_path / "my.toml",
+        "--data",
+        tmp_path / "music",
+        "--out",
+        tmp_path / "run",
+        "--device",
+        "cpu",
+    ]
+    code, out, err = m2l2(*command, "--hold-out", "two", "--max-minutes", "1e-9")
+    assert code == 0, err
+    assert "step 1 of 2; go on with --resume" in out
+    code, out, err = m2l2(*command, "--hold-out", "two", "--resume")
+    assert code == 0, err
+    assert "held_out_explicit_bands" in out
+    assert mm.load_model(tmp_path / "run" / "weights.safetensors", device="cpu").trained
+    code, _, err = m2l2(*command, "--resume")  # nothing held out: other data
+    assert code == 2
+    assert "begun with other data" in err
+    assert err.count("\n") == 1
