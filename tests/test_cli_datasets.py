@@ -109,3 +109,21 @@ def test_wrong_use_is_one_line(m2l2, tmp_path: Path, monkeypatch: pytest.MonkeyP
     code, out, err = m2l2(*arguments)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert message in err
+
+
+def test_check_finds_a_damaged_clip_and_fetch_renders_it_again(m2l2, tmp_path: Path) -> None:
+    pytest.importorskip("midirenderer")
+    which = ["notes-pitch", "--size", "quick", "--data-home", tmp_path]
+    code, out, _ = m2l2("datasets", "check", *which)
+    assert code == 3
+    assert "clips missing" in out
+    assert m2l2("datasets", "fetch", *which, "--jobs", "1")[0] == 0
+    assert m2l2("datasets", "check", *which)[0] == 0
+    clip = next(tmp_path.rglob("*.flac"))
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: len(whole) // 2])
+    code, out, _ = m2l2("datasets", "check", *which)
+    assert code == 3
+    assert "1 of " in out
+    assert m2l2("datasets", "fetch", *which, "--jobs", "1")[0] == 0
+    assert clip.read_bytes() == whole
