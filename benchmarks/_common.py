@@ -96,6 +96,16 @@ def spread(values: Sequence[float], digits: int = 2) -> str:
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f}-{max(values):.{digits}f})"
 
 
+def interval(found: Mapping[str, float], scale: float = 1, digits: int = 2) -> str:
+    """Return an estimate with its interval.
+
+    >>> interval({"estimate": 0.5, "low": 0.4, "high": 0.6})
+    '0.50 [0.40, 0.60]'
+    """
+    estimate, low, high = (f"{scale * found[name]:.{digits}f}" for name in ("estimate", "low", "high"))
+    return f"{estimate} [{low}, {high}]"
+
+
 def verdict(reached: bool) -> str:
     """Return how a goal came out."""
     return "reached" if reached else "missed"

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from m2l2_mir import __version__
 from m2l2_mir.cli_corpus import corpus, pack
 from m2l2_mir.cli_datasets import DataHomeOption, SeedOption, SizeOption, datasets, load_and_render
+from m2l2_mir.cli_probe import probe
 from m2l2_mir.cli_train import train
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
@@ -57,6 +58,7 @@ models = typer.Typer(help="Models: what there is, with size, licence and citatio
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")
 app.add_typer(corpus, name="corpus")
+app.add_typer(probe, name="probe")
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A .safetensors file, or random:PRESET (see 'm2l2 models list').")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from m2l2_mir.errors import InputError, MissingExtraError
+
+if TYPE_CHECKING:
+    from m2l2_mir.model.config import ModelConfig
+    from m2l2_mir.training.quick_probes import QuickProbes
 
 
 def train(
@@ -24,13 +30,17 @@ def train(
         list[str] | None, typer.Option(help="Collections (sub-folders, patterns) to watch the loss on, not to hear.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    compiled: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the networks first; default: on a GPU only.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(help="Threads that decode the data; default: all cores.")] = None,
 ) -> None:
     """Train a model, or go on with a run.
 
     [bold]m2l2 train low-budget --data MUSIC/ --out run/ --max-minutes 60[/bold]
 
-    Run it again with --resume to go on, here or on another machine. For several GPUs start it with torchrun.
+    Run it again with --resume to go on, here or on another machine; the recipe and the data must be the same, wherever
+    they lie. For several GPUs: [bold]torchrun --nproc-per-node=4 --no-python m2l2 train ...[/bold]
     """
     if find_spec("lightning_fabric") is None:
         raise MissingExtraError(
@@ -38,35 +48,62 @@ def train(
         )
     from m2l2_mir.progress import CountProgress
     from m2l2_mir.recipe import from_mapping
-    from m2l2_mir.training.augmentation import Augmentation
+    from m2l2_mir.training.augmentation import Augmentation, no_augmentation
     from m2l2_mir.training.batches import CorpusBatches
     from m2l2_mir.training.building import build_corpus
     from m2l2_mir.training.config import TrainingConfig
     from m2l2_mir.training.loop import train as run_training
+    from m2l2_mir.training.metrics import has_tensorboard
 
     if max_minutes is not None and max_minutes <= 0:
         raise InputError(f"--max-minutes must be above 0: {max_minutes:g}")
     config = TrainingConfig.load(recipe)
     model = config.model_config
     augmentation = from_mapping(Augmentation, config.augmentation, source=f"augmentation of {config.name}")
+    first = int(os.environ.get("RANK", "0")) == 0  # of the processes of torchrun; it alone speaks
+
+    def say(line: str) -> None:
+        if first:
+            typer.echo(line)
+
     with CountProgress("decoding") as progress:
         corpus = build_corpus(
-            data, sample_rate=model.sample_rate, channels=model.channels, jobs=jobs, progress=progress
+            data,
+            sample_rate=model.sample_rate,
+            channels=model.channels,
+            jobs=jobs,
+            wait=not first,
+            progress=progress,
         )
-    typer.echo("\n".join(corpus.summary()))
+    say("\n".join(corpus.summary()))
     held_out = None
     if patterns := [*(hold_out or ()), *config.hold_out]:
         corpus, watched = corpus.split(patterns)
-        held_out = CorpusBatches(watched, seed=config.seed, augmentation=augmentation)
+        held_out = CorpusBatches(watched, seed=config.seed, augmentation=no_augmentation())
+    if not has_tensorboard():
+        say('metrics go to metrics.csv alone; for TensorBoard too: pip install "m2l2-mir[train]"')
     weights = run_training(
         config,
         CorpusBatches(corpus, seed=config.seed, augmentation=augmentation, mix=config.mix),
         out,
         held_out=held_out,
+        probes=_quick_probes(model, say) if first else None,
         resume=resume,
         init_from=init_from,
         max_minutes=max_minutes,
         device=device,
-        say=typer.echo,
+        compiled=compiled,
+        say=say,
     )
-    typer.echo(f"Weights: {weights}")
+    say(f"Weights: {weights}")
+
+
+def _quick_probes(model: ModelConfig, say: Callable[[str], None]) -> QuickProbes | None:
+    """The monitors that need rendered music, if it can be rendered."""
+    from m2l2_mir.training.quick_probes import QuickProbes
+
+    try:
+        return QuickProbes(model)
+    except MissingExtraError as error:
+        say(f"no quick monitors of pitch and tempo: {error}")
+        return None

@@ -53,6 +53,7 @@ class ModelConfig:
     encoder_blocks: tuple[int, ...] | None = None  # of the encoder; None: as level_blocks
     downsample: tuple[tuple[int, int], ...] = ((2, 2), (4, 1), (2, 2))
     magnitude_channel: bool = False  # the encoder also sees log magnitude
+    envelope_tokens: int = 0  # octaves whose onset envelope and its autocorrelation the encoder also sees, as tokens
 
     # Transformers
     dim: int = 512
@@ -97,8 +98,14 @@ class ModelConfig:
                 raise ConfigError(f"{field} must be above 0: {getattr(self, field)}")
         if not self.sigma_min < self.sigma_max:
             raise ConfigError(f"sigma_min must lie below sigma_max: {self.sigma_min}, {self.sigma_max}")
-        if self.registers < 0:
-            raise ConfigError(f"registers must not be negative: {self.registers}")
+        for field in ("registers", "envelope_tokens"):
+            if getattr(self, field) < 0:
+                raise ConfigError(f"{field} must not be negative: {getattr(self, field)}")
+        if self.envelope_tokens and not (self.magnitude_channel and 2**self.envelope_tokens <= self.n_fft):
+            raise ConfigError(
+                f"envelope_tokens needs magnitude_channel, and at most one octave for each halving of n_fft / 2: "
+                f"{self.envelope_tokens}"
+            )
         if self.noise_dim < 4 or self.noise_dim % 2:
             raise ConfigError(f"noise_dim must be even and at least 4: {self.noise_dim}")
         if self.latent_rescale is not None and not self.latent_rescale > 0:

@@ -44,7 +44,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`, as :class:`Linear` runs it."""
     width = x.shape[-1]
     rows = x.numel() // width
-    if x.device.type != "cpu" or rows < 32:
+    if x.device.type != "cpu" or rows < 32 or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     image = x.reshape(1, rows, width).transpose(1, 2).unsqueeze(2)  # channels last, without a copy
     # PyTorch leaves 1x1 convolutions on a single thread to MKL too, unless they are dilated: a no-op at this size.
@@ -131,11 +131,11 @@ class Upsample(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention over the tokens of a window, with RMS-normed queries and keys."""
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, sharpness: float = 1.0) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = Linear(dim, 3 * dim, bias=False)
-        self.query_norm = nn.Parameter(torch.ones(dim // heads))
+        self.query_norm = nn.Parameter(torch.full((dim // heads,), sharpness))
         self.key_norm = nn.Parameter(torch.ones(dim // heads))
         self.out = Linear(dim, dim, bias=False)
 
@@ -167,8 +167,13 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tenso
     """Scaled dot-product attention of queries [B, heads, m, e] over keys and values [B, heads, n, e].
 
     Inference on the CPU takes one head at a time where its scores fit into the cache, for the reason given at
-    :class:`Linear`.
+    :class:`Linear`. Training there takes plain matrix products: the fused kernel's backward pass is slow in bfloat16.
     """
+    if q.device.type == "cpu" and torch.is_grad_enabled() and k.shape[2] <= 1024:
+        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+        if mask is not None:
+            scores = scores.masked_fill(~mask, float("-inf"))
+        return scores.softmax(dim=-1) @ v
     own = q.device.type == "cpu" and mask is None and not torch.is_grad_enabled() and q.dtype == torch.float32
     if not own or not 256 <= k.shape[2] <= 1024:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -197,10 +202,10 @@ class SwiGLU(nn.Module):
 class Block(nn.Module):
     """Pre-norm transformer block."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, cond_dim: int | None) -> None:
+    def __init__(self, dim: int, heads: int, hidden: int, cond_dim: int | None, sharpness: float) -> None:
         super().__init__()
         self.attention_norm = LayerNorm(dim, cond_dim)
-        self.attention = Attention(dim, heads)
+        self.attention = Attention(dim, heads, sharpness)
         self.mlp_norm = LayerNorm(dim, cond_dim)
         self.mlp = SwiGLU(dim, hidden)
 
@@ -213,7 +218,7 @@ class Transformer(nn.Module):
     """Learned absolute positions, an input norm and pre-norm blocks over a window of chunks.
 
     `causal` lets a chunk see itself and earlier chunks only; `mask` [tokens, tokens], True where a query may see a
-    key, is for windows of one chunk.
+    key, is for windows of one chunk. `sharpness` is the length of queries at the start.
     """
 
     def __init__(
@@ -226,12 +231,13 @@ class Transformer(nn.Module):
         *,
         cond_dim: int | None = None,
         causal: bool = False,
+        sharpness: float = 1.0,
     ) -> None:
         super().__init__()
         self.causal = causal
         self.positions = nn.Parameter(torch.randn(positions, dim) * dim**-0.5)
         self.norm_in = LayerNorm(dim, cond_dim)
-        blocks = [Block(dim, heads, hidden, cond_dim) for _ in range(layers)]
+        blocks = [Block(dim, heads, hidden, cond_dim, sharpness) for _ in range(layers)]
         for block in blocks:
             nn.init.xavier_uniform_(block.attention.qkv.weight)
             nn.init.xavier_uniform_(block.mlp.up.weight)

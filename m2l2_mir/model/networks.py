@@ -1,8 +1,8 @@
 """The three networks of the autoencoder: encoder, upsampler, consistency network.
 
-Sequences of one chunk are ordered [audio tokens | latent tokens | registers]. Summary embeddings are latent tokens
-that see, and are seen by, the whole chunk. With ordered latents the token k sees,
-and is seen by, the audio tokens of the k-th time span only: an attention mask, so parameters, sequence and cost stay
+Sequences of one chunk are ordered [audio tokens | latent tokens | registers | envelope tokens]. Summary embeddings are
+latent tokens that see, and are seen by, the whole chunk. With ordered latents the token k sees, and is seen by, the
+audio tokens of the k-th time span only: an attention mask, so parameters, sequence and cost stay
 equal. Audio tokens see each other in both, as in any codec whose receptive field is the chunk: from the second layer
 on, token k can hold something of other spans too.
 """
@@ -16,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.envelope import EnvelopeTokens
 from m2l2_mir.model.layers import LayerNorm, Linear, Transformer, noise_embedding, zero_
 from m2l2_mir.model.patchifier import Depatchifier, Patchifier
 
 __all__ = ["ConsistencyNetwork", "Encoder", "Upsampler"]
 
+SHARPNESS = 4.0  # of the encoder's attention at the start: with 1, latent tokens average over all they see
 CACHE_BYTES = 20_000_000  # chosen on one machine: larger feature maps were slower a chunk
 
 
@@ -35,12 +37,14 @@ class Encoder(nn.Module):
         self.patchifier = Patchifier(config, inputs, config.encoder_blocks or config.level_blocks)
         self.latents = _learned(config.latent_tokens, config.dim)
         self.registers = _learned(config.registers, config.dim)
+        self.envelope = EnvelopeTokens(config) if config.envelope_tokens else None
         self.transformer = Transformer(
             config.dim,
             config.heads,
             round(config.dim * config.mlp_ratio),
             config.encoder_layers,
-            _sequence(config),
+            _sequence(config) + config.envelope_tokens,
+            sharpness=SHARPNESS,
         )
         self.norm_out = LayerNorm(config.dim)
         self.to_bottleneck = Linear(config.dim, config.token_dim)
@@ -56,9 +60,13 @@ class Encoder(nn.Module):
     def _features(self, inputs: Tensor) -> Tensor:
         tokens, _ = self.patchifier(inputs, self.gain)
         extra = torch.cat([self.latents, self.registers]).expand(len(tokens), -1, -1)
-        x = torch.cat([tokens, extra], dim=1).unsqueeze(1)
+        parts = [tokens, extra]
+        if self.envelope is not None:
+            parts.append(self.envelope(inputs[:, self.config.spectrogram_shape[0] :]))
+        x = torch.cat(parts, dim=1).unsqueeze(1)
         latents = slice(self.config.audio_tokens, self.config.audio_tokens + self.config.latent_tokens)
-        return self.norm_out(self.transformer(x, keep=latents, mask=_span_mask(self.config, x.device))).squeeze(1)
+        mask = _span_mask(self.config, self.config.registers + self.config.envelope_tokens, x.device)
+        return self.norm_out(self.transformer(x, keep=latents, mask=mask)).squeeze(1)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Encoder input [N, channels, bins, frames] -> unbounded latent tokens [N, latent_tokens, token_dim]."""
@@ -88,7 +96,7 @@ class Upsampler(nn.Module):
         audio = self.mask_tokens.repeat_interleave(self.config.token_grid[1], dim=0)
         audio, registers = (part.expand(len(latents), -1, -1) for part in (audio, self.registers))
         x = torch.cat([audio, self.from_latents(latents), registers], dim=1).unsqueeze(1)
-        mask = _span_mask(self.config, x.device)
+        mask = _span_mask(self.config, self.config.registers, x.device)
         return self.transformer(x, keep=slice(self.config.audio_tokens), mask=mask).squeeze(1)
 
     def forward(self, latents: Tensor) -> list[Tensor]:
@@ -171,21 +179,25 @@ def _sequence(config: ModelConfig) -> int:
 
 
 @lru_cache(maxsize=8)
-def _span_mask(config: ModelConfig, device: torch.device) -> Tensor | None:
-    """Mask of ordered latents [tokens, tokens], True where a query may see a key; None for summary embeddings."""
+def _span_mask(config: ModelConfig, others: int, device: torch.device) -> Tensor | None:
+    """Mask of ordered latents [tokens, tokens], True where a query may see a key; None for summary embeddings.
+
+    `others` are the tokens after the latent ones: registers and envelope tokens belong to no span of time, so that
+    latent tokens do not see them.
+    """
     if config.latents == "summary":
         return None
     times, count = config.token_grid[1], config.latent_tokens
     spans = min(times, count)  # the coarser of the two divisions of time
     audio_span = torch.arange(config.audio_tokens) % times * spans // times
     latent_span = torch.arange(count) * spans // count
-    index = torch.arange(_sequence(config))
+    index = torch.arange(config.audio_tokens + count + others)
     audio = index < config.audio_tokens
     latent = ~audio & (index < config.audio_tokens + count)
-    register = ~audio & ~latent
-    span = torch.cat([audio_span, latent_span, torch.full((config.registers,), -1)])
+    other = ~audio & ~latent
+    span = torch.cat([audio_span, latent_span, torch.full((others,), -1)])
     same_span = span[:, None] == span[None, :]
     crossing = (audio[:, None] & latent[None, :]) | (latent[:, None] & audio[None, :])
     between = latent[:, None] & latent[None, :]
-    bypass = (latent[:, None] & register[None, :]) | (register[:, None] & latent[None, :])
+    bypass = (latent[:, None] & other[None, :]) | (other[:, None] & latent[None, :])
     return (torch.eye(len(span), dtype=torch.bool) | ~between & ~bypass & (~crossing | same_span)).to(device)

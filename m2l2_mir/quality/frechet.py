@@ -28,6 +28,7 @@ __all__ = ["fad", "fad_interval", "fad_of", "frechet_distance"]
 
 _PARTS = 100  # left out one after the other; more clips are left out in groups
 _ROUNDING = 1e-6  # negative eigenvalue, relative to the largest, that rounding may explain
+_STILL = 1e-20  # variance below which there is nothing but rounding, as of the embeddings of silence
 
 
 def frechet_distance(mean1: ArrayLike, cov1: ArrayLike, mean2: ArrayLike, cov2: ArrayLike) -> float:
@@ -129,7 +130,7 @@ def fad_interval(
     parts = [_parts(one, generator) for one in sets]
     if paired:
         parts[1] = parts[0]
-    # Left-out distances come from sums; taken around a common centre they lose no digits.
+    # Means far from the origin would lose digits that their difference needs.
     centre = sets[0].vectors.mean(axis=0)
     ours, theirs = (_Sums(one.vectors - centre, part[one.clip]) for one, part in zip(sets, parts, strict=True))
     estimate = frechet_distance(*ours.moments(), *theirs.moments())
@@ -149,9 +150,10 @@ class _Sums:
     """First and second moments of a set, whole or without a part, from one pass over each part."""
 
     def __init__(self, vectors: NDArray[np.float64], part: NDArray[np.intp]) -> None:
-        pieces = [vectors[part == number] for number in range(int(part.max()) + 1)]
-        self._parts = [_sums_of(piece) for piece in pieces]
-        self._all = _sums_of(vectors)
+        self._centre = vectors.mean(axis=0)  # sums taken around it lose no digits of the covariance
+        centred = vectors - self._centre
+        self._parts = [_sums_of(centred[part == number]) for number in range(int(part.max()) + 1)]
+        self._all = _sums_of(centred)
 
     def moments(self, without: int | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         count, total, products = self._all
@@ -159,7 +161,7 @@ class _Sums:
             less = self._parts[without]
             count, total, products = count - less[0], total - less[1], products - less[2]
         mean = total / count
-        return mean, (products - count * np.outer(mean, mean)) / (count - 1)
+        return mean + self._centre, (products - count * np.outer(mean, mean)) / (count - 1)
 
 
 def _sums_of(vectors: NDArray[np.float64]) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
@@ -181,6 +183,7 @@ def _root(cov: NDArray[np.float64]) -> NDArray[np.float64]:
     if not np.isfinite(cov).all():
         raise InputError("a covariance holds NaN or infinity")
     values, axes = np.linalg.eigh(cov)
-    if not np.allclose(cov, cov.T, atol=_ROUNDING * values[-1]) or values[0] < -_ROUNDING * values[-1]:
+    rounding = _ROUNDING * values[-1] + _STILL
+    if not np.allclose(cov, cov.T, atol=rounding) or values[0] < -rounding:
         raise InputError(f"a covariance is not symmetric or has an eigenvalue of {values[0]:.3g}; check its source")
     return (axes * np.sqrt(np.maximum(values, 0))) @ axes.T

@@ -12,6 +12,7 @@ Conventions
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -41,6 +42,7 @@ from m2l2_mir.waveform import check_channels, check_rate
 __all__ = ["build_corpus", "decode_all"]
 
 _COPY_BLOCKS = 1024
+_WAIT_SECONDS = 0.2
 R = TypeVar("R")
 
 
@@ -51,6 +53,7 @@ def build_corpus(
     channels: int = 1,
     cache: Path | None = None,
     jobs: int | None = None,
+    wait: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Corpus:
     """Open the corpus of some folders, after building it if it is not in the cache.
@@ -67,6 +70,9 @@ def build_corpus(
         Folder that holds built corpora; default: ``corpora`` in the user's cache.
     jobs
         Threads that decode; default: the cores this process may use.
+    wait
+        Do not build it but wait until another process has, as all but the first of several that train together do.
+        They share the cache, and whoever started them stops this one if that one fails.
     progress
         Called as ``progress(done, total)``, counting recordings.
 
@@ -98,6 +104,8 @@ def build_corpus(
         }
     )
     folder = (cache or cache_home() / "corpora") / key[:32]
+    while wait and not (folder / MANIFEST_FILE).is_file():
+        time.sleep(_WAIT_SECONDS)
     if not (folder / MANIFEST_FILE).is_file():
         try:
             folder.mkdir(parents=True, exist_ok=True)

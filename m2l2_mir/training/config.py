@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,13 +29,16 @@ class TrainingConfig:
     model: str  # a preset of the family, or the path of a model's TOML
     latents: Literal["summary", "ordered"] = "summary"  # the arm of the ablation; all else stays equal
     steps: int
-    batch_size: int  # windows in one step, over all processes
+    batch_size: int  # windows of context_chunks in one step, over all processes; or as many chunks, apart
     seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 where the device is built for it
 
     # Optimiser: RAdam, linear warm-up, cosine
     learning_rate: float = 1e-4
     final_rate: float = 0.0  # of the learning rate, at the end of the cosine
+    encoder_rate: float = 1.0  # of the learning rate, for the encoder; 0: it stays as it is
     warmup_steps: int = 10_000
+    second_moment: float = 0.999  # beta2; RAdam itself holds the rate back for about 2 / (1 - beta2) steps
     clip_norm: float = 1.0  # 0: no clipping
     ema_decay: float = 0.9999  # with warm-up: min(decay, (1 + step) / (10 + step))
 
@@ -54,6 +58,10 @@ class TrainingConfig:
     low_weight: float = 0.5  # of the target of long windows, for low pitches
     onset_weight: float = 0.5  # of the onset envelopes, for rhythm
 
+    # Summary loss: linear heads on the latents themselves predict what the whole chunk is like
+    summary_weight: float = 0.0  # of mean spectra and chroma
+    rhythm_weight: float = 1.0  # of the autocorrelation of onsets, on top
+
     saturation_weight: float = 0.0  # penalty on squared values beyond the bottleneck's linear part
 
     # Data
@@ -65,10 +73,18 @@ class TrainingConfig:
         for name in ("steps", "batch_size", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0: {getattr(self, name)}")
-        for name in ("consistency_from", "easy_until", "explicit_rest", "difference_weight", "final_rate"):
+        for name in (
+            "consistency_from",
+            "easy_until",
+            "explicit_rest",
+            "difference_weight",
+            "final_rate",
+            "encoder_rate",
+        ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0 to 1: {getattr(self, name)}")
-        for name in ("consistency_weight", "explicit_weight", "low_weight", "onset_weight", "saturation_weight"):
+        weights = ("consistency", "explicit", "low", "onset", "summary", "rhythm", "saturation")
+        for name in (f"{part}_weight" for part in weights):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 <= self.explicit_fade[0] <= self.explicit_fade[1] <= 1:
@@ -78,7 +94,7 @@ class TrainingConfig:
         if self.consistency_weight == 0 and self.explicit_weight == 0:
             raise ConfigError("consistency_weight and explicit_weight are both 0: there is nothing to learn from")
 
-    @property
+    @cached_property
     def model_config(self) -> ModelConfig:
         """Configuration of the model, with this run's kind of latents."""
         known = self.model in preset_names()

@@ -9,42 +9,33 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor
-from torch.func import functional_call
 
-from m2l2_mir.errors import CheckpointError, ConfigError
+from m2l2_mir.errors import ConfigError
 from m2l2_mir.model.autoencoder import Music2Latent2
-from m2l2_mir.model.checkpoint import load_model, random_model, save_model
+from m2l2_mir.model.checkpoint import load_model, random_model
 from m2l2_mir.training.config import TrainingConfig
 from m2l2_mir.training.monitors import TrainingStopped, health, loss_by_noise, require_health
-from m2l2_mir.training.objective import Losses, Objective, draw_noise
+from m2l2_mir.training.objective import Losses, Objective
+from m2l2_mir.training.run import WEIGHTS, Run
 from m2l2_mir.training.schedules import ema_decay, learning_rate
-from m2l2_mir.training.state import STATE, Metrics, load_state, read_history, save_state, write_history
+from m2l2_mir.training.start import start
+from m2l2_mir.training.steps import noise_of, windows_of
+from m2l2_mir.training.throughput import Throughput
+from m2l2_mir.training.watch import Batches, Probes, Watch
 
-__all__ = ["Batches", "train"]
+__all__ = ["Batches", "launch", "take_step", "train"]
 
 LOG_EVERY, EVALUATE_EVERY = 50, 1000
 SAVE_SECONDS = 300.0
-HELD_OUT_WINDOWS = 64
-HELD_OUT_IDS = 2**40  # sample numbers that training never reaches
-
-
-class Batches(Protocol):
-    """Windows of audio by number."""
-
-    def batch(self, sample_ids: Sequence[int], samples: int, device: torch.device) -> Tensor:
-        """Windows [len(sample_ids), channels, samples], float32; the same numbers give the same windows."""
-
-    def describe(self) -> dict[str, Any]:
-        """What the data are, with licences and a hash, for the run's history."""
-
 
 Say = Callable[[str], None]
 
@@ -55,10 +46,12 @@ def train(
     out: str | os.PathLike[str],
     *,
     held_out: Batches | None = None,
+    probes: Probes | None = None,
     resume: bool = False,
     init_from: str | None = None,
     max_minutes: float | None = None,
     device: str = "auto",
+    compiled: bool | None = None,
     say: Say = lambda line: None,
 ) -> Path:
     """Train a model, or go on with a run.
@@ -68,19 +61,24 @@ def train(
     config
         The recipe; of a resumed run it must be the one the run began with.
     batches, held_out
-        Windows to train on, and others to watch the loss on.
+        Windows to train on, and others to watch the averaged weights on; without these there is no
+        ``best.safetensors``.
     out
         Folder of the run (:mod:`m2l2_mir.training.state`).
     resume
         Go on with the run in `out`.
     init_from
         Weights to begin a new run with; optimiser and warm-up start anew, and the run's history names them.
+    probes
+        Asked about the averaged weights too, such as :class:`~m2l2_mir.training.quick_probes.QuickProbes`.
     max_minutes
         Stop cleanly after so long; the run can be resumed, also on another kind of device.
     device
         "auto", "cpu" or "cuda"; more than one process: start it with ``torchrun``.
+    compiled
+        Compile the networks first: minutes on a CPU, for steps about a third shorter. None: on a GPU only.
     say
-        Told a line about progress now and then.
+        Told a line about progress now and then, by the first process.
 
     Returns
     -------
@@ -94,93 +92,119 @@ def train(
     TrainingStopped
         The run has saturated, collapsed or diverged.
     """
-    run = Path(out)
-    fabric = _fabric(device)
-    fabric.launch()
-    per_process, rest = divmod(config.batch_size, fabric.world_size)
-    if rest:
+    fabric = launch(device, config.precision)
+    if config.batch_size % fabric.world_size:
         raise ConfigError(f"batch_size {config.batch_size} does not divide among {fabric.world_size} processes")
     model = random_model(config.model_config, config.seed) if init_from is None else _initial(init_from, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # of the heads
         objective = Objective(model.train(), config)
-    optimizer = torch.optim.RAdam(objective.parameters(), lr=config.learning_rate, betas=(0.9, 0.999))
-    average = {f"model.{name}": value.detach().clone() for name, value in model.state_dict().items()}
-    history = _history(run, config, batches, resume, init_from, fabric)
-    step = load_state(run, objective, average, optimizer) if resume else 0
-    average = {name: value.to(fabric.device) for name, value in average.items()}
-    wrapped, optimizer = fabric.setup(objective, optimizer)
-    metrics = Metrics(run, step) if fabric.is_global_zero else None
-    started = saved = time.monotonic()
-    first, seconds = step, 0.0
-    samples = config.model_config.context_chunks * config.model_config.chunk_samples + config.model_config.overlap
-    deadline = None if max_minutes is None else started + 60 * max_minutes
-
-    def keep() -> None:
-        if fabric.is_global_zero:
-            save_state(run, step, objective, average, optimizer.optimizer)
-            _save_weights(run / "weights.safetensors", config, average, step)
-            history["stretches"][-1] |= {"to_step": step, "seconds": round(time.monotonic() - started, 1)}
-            write_history(run, history)
-        fabric.barrier()
-
-    history["stretches"].append({"from_step": step, "to_step": step, "device": _name(fabric), "seconds": 0.0})
+    if not resume:
+        start(objective, batches, whole=init_from is None)
+    optimizer = torch.optim.RAdam(_groups(objective), lr=config.learning_rate, betas=(0.9, config.second_moment))
+    run = Run(Path(out), config, objective, optimizer, fabric)
+    throughput = Throughput(objective, config, fabric.device, fabric.world_size)
+    wrapped, stepping = fabric.setup(objective, optimizer)
+    run.begin(json.loads(json.dumps(batches.describe())), resume=resume, init_from=init_from)
+    if fabric.device.type == "cuda" if compiled is None else compiled:
+        _compile(model)
+    watch = Watch(config, held_out, probes)
+    deadline = float("inf") if max_minutes is None else time.monotonic() + 60 * max_minutes
     try:
-        while step < config.steps:
+        while run.step < config.steps:
             begun = time.monotonic()
-            ids = [step * config.batch_size + fabric.global_rank * per_process + i for i in range(per_process)]
-            waveforms = batches.batch(ids, samples, fabric.device)
-            losses = wrapped(waveforms, draw_noise(ids, config.seed, config.model_config), step)
-            optimizer.zero_grad(set_to_none=True)
-            fabric.backward(losses.total)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
-            try:
-                fabric.clip_gradients(wrapped, optimizer, max_norm=config.clip_norm or float("inf"))
-            except RuntimeError as error:  # before the weights are touched, and in all processes alike
-                raise TrainingStopped(f"step {step}: not finite; lower learning_rate, or lengthen warm-up") from error
-            optimizer.step()
-            _follow(average, model, ema_decay(step, config))
-            step += 1
-            seconds += time.monotonic() - begun
-            if step % LOG_EVERY == 0 or step == config.steps:
-                row = _row(step, losses, objective, config, (step - first) * config.batch_size / max(seconds, 1e-9))
-                if held_out is not None and (step % EVALUATE_EVERY == 0 or step == config.steps):
-                    row |= _evaluate(objective, average, held_out, config, step, samples, fabric.device)
-                if metrics is not None:
-                    metrics.add(row)
+            losses = take_step(run, batches, wrapped, stepping, fabric)
+            throughput.add(run.step - 1, time.monotonic() - begun)
+            last = run.step == config.steps
+            if run.step % LOG_EVERY == 0 or last:
+                row = _row(run.step, _gathered(losses, fabric), config) | throughput.row()
+                if fabric.is_global_zero:
+                    if run.step % EVALUATE_EVERY == 0 or last:
+                        row |= run.evaluate(watch)
+                    run.log(row)
                     say(_line(row, config))
                 require_health(row)
-            late = deadline is not None and time.monotonic() > deadline
-            if late or time.monotonic() - saved > SAVE_SECONDS:
-                keep()
-                saved = time.monotonic()
-            if late:
-                say(f"stopped after {max_minutes:g} minutes at step {step} of {config.steps}; go on with --resume")
+            if _anywhere(time.monotonic() > deadline, fabric):
                 break
+            if time.monotonic() - run.saved > SAVE_SECONDS:
+                run.save()
     finally:
-        keep()
-    return run / "weights.safetensors"
+        run.end()
+    if fabric.is_global_zero and run.step < config.steps:
+        say(f"stopped after {max_minutes:g} minutes at step {run.step} of {config.steps}; go on with --resume")
+    return run.folder / WEIGHTS
 
 
-def _fabric(device: str) -> Fabric:
-    """One process, or those that torchrun has started; bfloat16 on a GPU."""
+def take_step(run: Run, batches: Batches, wrapped: _FabricModule, stepping: _FabricOptimizer, fabric: Fabric) -> Losses:
+    """Hear a batch, follow the gradient, advance the run by one step.
+
+    Parameters
+    ----------
+    wrapped, stepping
+        What ``fabric.setup`` makes of the run's objective and optimiser.
+
+    Raises
+    ------
+    TrainingStopped
+        The gradient is not finite.
+    """
+    step, config = run.step, run.config
+    ids, samples = windows_of(step, config, fabric.global_rank, fabric.world_size)
+    losses: Losses = wrapped(batches.batch(ids, samples, fabric.device), noise_of(ids, step, config), step)
+    stepping.zero_grad(set_to_none=True)
+    fabric.backward(losses.total)
+    for group in stepping.param_groups:
+        group["lr"] = group["share"] * learning_rate(step, config)
+    try:
+        fabric.clip_gradients(wrapped, stepping, max_norm=config.clip_norm or float("inf"))
+    except RuntimeError as error:  # before the weights are touched, and in all processes alike
+        raise TrainingStopped(f"step {step}: not finite; lower learning_rate, or lengthen warm-up") from error
+    run.advance(ema_decay(step, config))
+    return losses
+
+
+def _groups(objective: Objective) -> list[dict[str, Any]]:
+    """Parameters with their share of the learning rate; a frozen encoder is left out."""
+    share = objective.config.encoder_rate
+    encoder = list(objective.model.encoder.requires_grad_(share > 0).parameters())
+    own = {id(value) for value in encoder}
+    rest = {"params": [value for value in objective.parameters() if id(value) not in own], "share": 1.0}
+    return [{"params": encoder, "share": share}, rest] if share > 0 else [rest]
+
+
+def launch(device: str, precision: str = "auto") -> Fabric:
+    """One process, or those that torchrun has started, at the precision of a recipe."""
     accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device.partition(":")[0]
     if accelerator not in ("cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda: {device!r}")
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return Fabric(
+    narrow = precision == "bfloat16" or (precision == "auto" and (accelerator == "cuda" or _bfloat16_cpu()))
+    fabric = Fabric(
         accelerator=accelerator,
-        devices=processes,
+        devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
         strategy=DDPStrategy(find_unused_parameters=True) if "RANK" in os.environ else "auto",
-        precision="bf16-mixed" if accelerator == "cuda" else "32-true",
+        precision="bf16-mixed" if narrow else "32-true",
     )
+    fabric.launch()
+    return fabric
 
 
-def _name(fabric: Fabric) -> str:
-    kind = torch.cuda.get_device_name() if fabric.device.type == "cuda" else "CPU"
-    return f"{fabric.world_size} x {kind}" if fabric.world_size > 1 else kind
+def _bfloat16_cpu() -> bool:
+    """Whether the processor multiplies bfloat16 matrices by itself; elsewhere they are slower than float32."""
+    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases of PyTorch do not tell
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+
+
+def _compile(model: Music2Latent2) -> None:
+    """Compile what a step spends its time in; evaluation and the weights' names do not see it."""
+    parts = (
+        (model.encoder, "forward"),
+        (model.upsampler, "tokens"),
+        (model.upsampler.depatchifier, "forward"),
+        (model.consistency, "forward"),
+    )
+    for module, name in parts:
+        setattr(module, name, torch.compile(getattr(module, name)))
 
 
 def _initial(weights: str, config: TrainingConfig) -> Music2Latent2:
@@ -190,82 +214,44 @@ def _initial(weights: str, config: TrainingConfig) -> Music2Latent2:
     return model
 
 
-def _history(
-    run: Path, config: TrainingConfig, batches: Batches, resume: bool, init_from: str | None, fabric: Fabric
-) -> dict[str, Any]:
-    """Read or begin the run's history, refusing to mix runs."""
-    if resume:
-        history = read_history(run)
-        if TrainingConfig.from_dict(history["recipe"]) != config:
-            raise ConfigError(f"{run} was begun with another recipe; resume it with its own ({run}/run.json)")
-        if history["data"] != json.loads(json.dumps(batches.describe())):
-            raise ConfigError(f"{run} was begun with other data ({run}/run.json); resume it with the same folders")
-        return history
-    if (run / STATE).exists():
-        raise CheckpointError(f"{run} holds a run already; go on with --resume, or give another --out")
-    if fabric.is_global_zero:
-        run.mkdir(parents=True, exist_ok=True)
-    return {
-        "recipe": config.to_dict(),
-        "model": config.model_config.to_dict(),
-        "init_from": init_from,
-        "data": batches.describe(),
-        "torch": torch.__version__,
-        "stretches": [],
-    }
-
-
 @torch.no_grad()
-def _follow(average: dict[str, Tensor], model: Music2Latent2, decay: float) -> None:
-    """Exponential moving average of the weights."""
-    weights = model.state_dict()
-    for name, value in average.items():
-        value.lerp_(weights[name.removeprefix("model.")], 1 - decay)
+def _gathered(losses: Losses, fabric: Fabric) -> Losses:
+    """Losses of the whole batch in every process, so that all log and stop alike."""
+    if fabric.world_size == 1:
+        return losses
+    latents, sigma, consistency = (
+        cast(Tensor, fabric.all_gather(values)).flatten(0, 1)
+        for values in (losses.latents, losses.sigma, losses.consistency)
+    )
+    names = sorted(losses.parts)
+    means = fabric.all_reduce(torch.stack([losses.total.detach(), *(losses.parts[name] for name in names)]))
+    return Losses(
+        total=means[0],
+        parts=dict(zip(names, means[1:], strict=True)),
+        latents=latents,
+        sigma=sigma,
+        consistency=consistency,
+    )
 
 
-def _row(
-    step: int, losses: Losses, objective: Objective, config: TrainingConfig, windows_a_second: float
-) -> dict[str, float]:
-    seconds = config.model_config.context_chunks * config.model_config.chunk_seconds
+def _anywhere(true: bool, fabric: Fabric) -> bool:
+    """Whether it is true in any process: all leave the loop at the same step, though their clocks differ."""
+    if fabric.world_size == 1:
+        return true
+    return bool(fabric.all_reduce(torch.tensor(float(true), device=fabric.device), reduce_op="sum"))
+
+
+def _row(step: int, losses: Losses, config: TrainingConfig) -> dict[str, float]:
     row = {"step": float(step), "total": float(losses.total.detach()), "learning_rate": learning_rate(step - 1, config)}
     row |= {name: float(value) for name, value in losses.parts.items()}
-    row |= loss_by_noise(losses.consistency, losses.sigma) | health(losses.latents, objective.model.config)
-    return row | {"windows_a_second": windows_a_second, "times_real_time": windows_a_second * seconds}
-
-
-@torch.no_grad()
-def _evaluate(
-    objective: Objective,
-    average: dict[str, Tensor],
-    held_out: Batches,
-    config: TrainingConfig,
-    step: int,
-    samples: int,
-    device: torch.device,
-) -> dict[str, float]:
-    """Losses of the averaged weights on windows that are the same each time."""
-    found: dict[str, float] = {}
-    for first in range(0, HELD_OUT_WINDOWS, config.batch_size):
-        ids = [HELD_OUT_IDS + first + i for i in range(min(config.batch_size, HELD_OUT_WINDOWS - first))]
-        noise = draw_noise(ids, config.seed, config.model_config)
-        losses: Losses = functional_call(objective, average, (held_out.batch(ids, samples, device), noise, step - 1))
-        for name, value in losses.parts.items():
-            found[f"held_out_{name}"] = found.get(f"held_out_{name}", 0.0) + float(value) * len(ids) / HELD_OUT_WINDOWS
-    return found
-
-
-def _save_weights(path: Path, config: TrainingConfig, average: dict[str, Tensor], step: int) -> None:
-    model = Music2Latent2(config.model_config)
-    model.load_state_dict({name.removeprefix("model."): value.cpu() for name, value in average.items()})
-    model.weights_id = f"{config.name}, step {step}"
-    note = f"{config.name}, {step} of {config.steps} steps of {config.batch_size} windows"
-    save_model(model, path, metadata={"training": note})
+    return row | loss_by_noise(losses.consistency, losses.sigma) | health(losses.latents, config.model_config)
 
 
 def _line(row: dict[str, float], config: TrainingConfig) -> str:
-    shown = {name: value for name, value in row.items() if name.startswith(("explicit", "consistency", "held_out"))}
-    losses = ", ".join(f"{name} {value:.3f}" for name, value in shown.items() if "sigma" not in name)
+    shown = ("explicit", "summary", "consistency", "held_out_total", "held_out_fad", "quick")
+    losses = ", ".join(f"{name} {row[name]:.3f}" for name in row if name.startswith(shown) and "sigma" not in name)
     return (
         f"step {row['step']:.0f}/{config.steps}: {losses}; latents {row['bounded_std']:.2f}, "
-        f"{row['saturated']:.1%} saturated; {row['times_real_time']:.0f} x real time"
+        f"{row['saturated']:.1%} saturated; {row['times_real_time']:.0f} x real time, "
+        f"{row['share_of_peak']:.0%} of peak"
     )

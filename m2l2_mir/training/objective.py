@@ -20,7 +20,17 @@ from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.networks import bound
 from m2l2_mir.training.config import TrainingConfig
 from m2l2_mir.training.schedules import consistency_step, explicit_weight
-from m2l2_mir.training.targets import DIFFERENCE_VARIANCE, MEAN, VARIANCE, Targets, explicit_targets, target_sizes
+from m2l2_mir.training.targets import (
+    DIFFERENCE_VARIANCE,
+    SUMMARY_DIFFERENCE_VARIANCE,
+    SUMMARY_SIZES,
+    SUMMARY_VARIANCE,
+    VARIANCE,
+    Targets,
+    explicit_targets,
+    summary_targets,
+    target_sizes,
+)
 
 __all__ = ["Losses", "Noise", "Objective", "draw_noise"]
 
@@ -62,22 +72,25 @@ class Objective(nn.Module):
         super().__init__()
         self.model = model
         self.config = config
-        sizes = target_sizes(model.config)
         frequencies, times = model.config.token_grid
-        self.heads = nn.ModuleDict()
-        for part, (bands, frames) in sizes.items() if config.explicit_weight > 0 else ():
-            head = nn.Linear(frequencies * model.config.dim, bands * frames // times)
-            nn.init.normal_(head.weight, std=0.1 * head.in_features**-0.5)
-            nn.init.constant_(head.bias, MEAN[part])
-            self.heads[part] = head
+        widths = {
+            part: (frequencies * model.config.dim, bands * frames // times)
+            for part, (bands, frames) in (target_sizes(model.config).items() if config.explicit_weight > 0 else ())
+        }
+        if config.summary_weight > 0:
+            values = model.config.num_embeddings * model.config.latent_dim
+            widths["summary"] = (values, sum(SUMMARY_SIZES.values()))
+        self.heads = nn.ModuleDict({part: _silent(*width) for part, width in widths.items()})
 
-    def forward(self, waveforms: Tensor, noise: Noise, step: int) -> Losses:
+    def forward(self, waveforms: Tensor, noise: Noise | None, step: int) -> Losses:
         """Losses of a batch.
 
         Parameters
         ----------
-        waveforms : [B, channels, context_chunks * chunk_samples + overlap]
-        noise : Noise
+        waveforms : [B, channels, W * chunk_samples + overlap]
+            W is `context_chunks` where there is a consistency loss, else any number of chunks.
+        noise : Noise, optional
+            Needed where there is a consistency loss.
         step : int
         """
         config, model = self.model.config, self.model
@@ -91,14 +104,20 @@ class Objective(nn.Module):
         total = waveforms.new_zeros(())
 
         weight = explicit_weight(step, self.config)
+        targets = explicit_targets(chunks, config) if weight > 0 or self.config.summary_weight > 0 else {}
+        if self.config.summary_weight > 0:
+            summary = self._summary(latents, targets)
+            parts |= {f"summary_{name}": value for name, value in summary.items()}
+            shares = {"spectrum": 1.0, "low_spectrum": 1.0, "chroma": 1.0, "rhythm": self.config.rhythm_weight}
+            total = total + self.config.summary_weight * sum(shares[name] * value for name, value in summary.items())
         if weight > 0:
-            explicit = self._explicit(tokens, explicit_targets(chunks, config))
+            explicit = self._explicit(tokens, targets)
             parts |= {f"explicit_{name}": value for name, value in explicit.items()}
             shares = {"bands": 1.0, "low": self.config.low_weight, "onsets": self.config.onset_weight}
             total = total + weight * sum(shares[name] * value for name, value in explicit.items())
         kind, size = consistency_step(step, self.config)
         per_chunk = sigma = waveforms.new_zeros(0)
-        if kind != "off":
+        if kind != "off" and noise is not None:
             shape = (len(waveforms), config.context_chunks)
             features = model.upsampler.depatchifier(tokens)[1]
             per_chunk, sigma = self._consistency(
@@ -131,6 +150,19 @@ class Objective(nn.Module):
             if share > 0:
                 difference = F.mse_loss(estimate.diff(dim=1), target.diff(dim=1))
                 error = error + share * difference / DIFFERENCE_VARIANCE[part]
+            found[part] = error
+        return found
+
+    def _summary(self, latents: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Squared error of what a linear head reads from the latents, about 1 where the mean of all is predicted."""
+        estimates = self.heads["summary"](latents.flatten(1)).float().split(list(SUMMARY_SIZES.values()), dim=1)
+        found = {}
+        for (part, target), estimate in zip(summary_targets(targets).items(), estimates, strict=True):
+            share = self.config.difference_weight if part in SUMMARY_DIFFERENCE_VARIANCE else 0.0
+            error = (1 - share) * F.mse_loss(estimate, target) / SUMMARY_VARIANCE[part]
+            if share > 0:
+                difference = F.mse_loss(estimate.diff(dim=1), target.diff(dim=1))
+                error = error + share * difference / SUMMARY_DIFFERENCE_VARIANCE[part]
             found[part] = error
         return found
 
@@ -167,3 +199,11 @@ class Objective(nn.Module):
         squared = (student.float() - teacher.float()).square().flatten(2).sum(2)
         per_chunk = ((squared + constant**2).sqrt() - constant) / (high - low)
         return per_chunk.flatten() / math.sqrt(size_of_chunk), high.flatten()
+
+
+def _silent(width: int, values: int) -> nn.Linear:
+    """A head that starts at zero: else the latents are first trained to hide what a random one makes of them."""
+    head = nn.Linear(width, values)
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
+    return head

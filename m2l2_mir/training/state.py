@@ -1,13 +1,14 @@
 """A run's folder: recipe, state, weights, history; each file is there whole or not at all.
 
-``run.json``: recipe, model, data, and every stretch the run was worked on. ``state.safetensors``: everything a step
-depends on; no random state, as all noise follows from the seed and the sample. ``weights.safetensors`` and
-``best.safetensors``: moving averages, as :func:`m2l2_mir.load_model` reads them. ``metrics.csv``: what was watched.
+``run.json``: recipe, model, data, every stretch the run was worked on, and where it was best. ``state.safetensors``:
+everything a step depends on; no random state, as all noise follows from the seed and the sample.
+``weights.safetensors`` and ``best.safetensors`` (:mod:`m2l2_mir.training.best`): moving averages, as
+:func:`m2l2_mir.load_model` reads them. ``metrics.csv`` and ``tensorboard/`` (:mod:`m2l2_mir.training.metrics`): what
+was watched. Nothing in it names a place: a run goes on wherever its folder and the same data are.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from m2l2_mir.durable import write_durably, write_json
-from m2l2_mir.errors import CheckpointError
+from m2l2_mir.errors import CheckpointError, ConfigError
+from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.training.config import TrainingConfig
 
-__all__ = ["Metrics", "load_state", "read_history", "save_state", "write_history"]
+__all__ = ["load_state", "new_history", "read_history", "resumed_history", "save_state", "write_history"]
 
-STATE, HISTORY, METRICS = "state.safetensors", "run.json", "metrics.csv"
+STATE, HISTORY = "state.safetensors", "run.json"
 
 
 def save_state(
@@ -88,35 +91,61 @@ def read_history(run: Path) -> dict[str, Any]:
     return history
 
 
+def new_history(run: Path, config: TrainingConfig, data: dict[str, Any], init_from: str | None) -> dict[str, Any]:
+    """What ``run.json`` of a new run holds at first.
+
+    Raises
+    ------
+    CheckpointError
+        There is a run in the folder.
+    """
+    if (run / STATE).exists():
+        raise CheckpointError(f"{run} holds a run already; go on with --resume, or give another --out")
+    return {
+        "recipe": config.to_dict(),
+        "model": config.model_config.to_dict(),
+        "init_from": init_from,
+        "data": data,
+        "torch": torch.__version__,
+        "stretches": [],
+    }
+
+
+def resumed_history(run: Path, config: TrainingConfig, data: dict[str, Any]) -> dict[str, Any]:
+    """What ``run.json`` holds, if the run can go on with this recipe and these data.
+
+    Raises
+    ------
+    CheckpointError
+        See :func:`read_history`.
+    ConfigError
+        The recipe or the data differ; the message says in what.
+    """
+    history = read_history(run)
+    begun, now = ({**recipe.to_dict(), "model": ""} for recipe in (TrainingConfig.from_dict(history["recipe"]), config))
+    # of a model of one's own the recipe names the file, which may lie elsewhere now: its content counts
+    begun["model"] = ModelConfig.from_dict(history["model"]).to_dict()
+    now["model"] = config.model_config.to_dict()
+    if changed := _differences(begun, now):
+        raise ConfigError(
+            f"{run} was begun with another recipe ({changed}); resume it with its own, or begin a new run"
+        )
+    if changed := _differences(history["data"], data):
+        raise ConfigError(f"{run} was begun with other data ({changed}); resume it with the same folders and options")
+    return history
+
+
 def write_history(run: Path, history: dict[str, Any]) -> None:
     """Replace ``run.json``."""
     write_json(run / HISTORY, history)
 
 
-class Metrics:
-    """``metrics.csv``, one row a logged step; a resumed run drops the rows it is about to write again."""
-
-    def __init__(self, run: Path, step: int) -> None:
-        self._path = run / METRICS
-        self._rows = [row for row in self._read() if int(row["step"]) < step]
-        self._write()
-
-    def add(self, row: dict[str, float]) -> None:
-        """Append a row; columns that appear for the first time are added."""
-        self._rows.append({name: f"{value:.6g}" for name, value in row.items()})
-        self._write()
-
-    def _read(self) -> list[dict[str, str]]:
-        if not self._path.is_file():
-            return []
-        with open(self._path, encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-
-    def _write(self) -> None:
-        columns = list(dict.fromkeys(name for row in self._rows for name in row))
-
-        def write(file: Any) -> None:
-            lines = [columns, *([row.get(name, "") for name in columns] for row in self._rows)]
-            file.write("".join(",".join(line) + "\n" for line in lines).encode())
-
-        write_durably(self._path, write)
+def _differences(begun: dict[str, Any], now: dict[str, Any]) -> str:
+    """Keys whose values differ, and the values where they are short; "" where there are none."""
+    begun, now = (json.loads(json.dumps(values)) for values in (begun, now))  # tuples are lists in run.json
+    found = []
+    for key in dict.fromkeys([*begun, *now]):
+        if (old := begun.get(key)) != (new := now.get(key)):
+            plain = not isinstance(old, dict | list) and not isinstance(new, dict | list)
+            found.append(f"{key}: {old} there, {new} here" if plain else key)
+    return "; ".join(found)

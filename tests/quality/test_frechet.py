@@ -74,6 +74,17 @@ def test_interval_is_the_jackknife_over_whole_clips(rng) -> None:
     assert fad_interval(reference, estimated)["standard_error"] > result["standard_error"]
 
 
+@pytest.mark.parametrize("change", [0.0, 1e-3])
+def test_a_reconstruction_that_is_silent_or_nearly(rng, change: float) -> None:
+    reference = 10 * rng.normal(size=(6, 19, 40)) - 35.3
+    silent = np.full(reference.shape, -80.0)
+    silent[0, 0, 0] += change
+    result = fad_interval(reference, silent, paired=True)
+    assert result["fad"] == pytest.approx(fad(reference, silent), rel=1e-6)
+    assert result["low"] < result["fad"] < result["high"]
+    assert fad_interval(silent, silent, paired=True)["fad"] == pytest.approx(0, abs=1e-9)
+
+
 @pytest.mark.parametrize("paired", [False, True])
 def test_interval_holds_the_truth_and_has_no_bias(paired: bool) -> None:
     clips, width, shift = 150, 8, 0.2  # more clips than are left out one by one

@@ -8,7 +8,14 @@ import pytest
 import torch
 
 from m2l2_mir.model.config import ModelConfig
-from m2l2_mir.training.targets import BANDS_AN_OCTAVE, LOW_BANDS_AN_OCTAVE, explicit_targets, target_sizes
+from m2l2_mir.training.targets import (
+    BANDS_AN_OCTAVE,
+    LOW_BANDS_AN_OCTAVE,
+    SUMMARY_SIZES,
+    explicit_targets,
+    summary_targets,
+    target_sizes,
+)
 
 CONFIG = ModelConfig.preset("m2l2-tiny")
 SAMPLES = CONFIG.chunk_samples + CONFIG.overlap
@@ -42,3 +49,42 @@ def test_onsets_stand_where_sound_begins() -> None:
     onsets = explicit_targets(waveform, CONFIG)["onsets"][0].sum(0)
     assert abs(int(onsets.argmax()) - CONFIG.chunk_frames // 2) <= 1
     assert float(onsets.max()) > 0.9 * float(onsets.sum()) / 2
+
+
+@pytest.mark.parametrize(
+    ("octaves", "an_octave", "part"),
+    [
+        ((110.0, 220.0), LOW_BANDS_AN_OCTAVE, slice(LOW_BANDS_AN_OCTAVE)),
+        ((880.0, 1760.0), BANDS_AN_OCTAVE, slice(LOW_BANDS_AN_OCTAVE, None)),
+    ],
+)
+def test_chroma_holds_the_pitch_class_whatever_the_octave(
+    octaves: tuple[float, float], an_octave: int, part: slice
+) -> None:
+    for hertz in octaves:
+        for semitone in (0, 5):
+            played = tone(hertz * 2 ** (semitone / 12))
+            chroma = summary_targets(explicit_targets(played, CONFIG))["chroma"][0, part]
+            apart = abs(int(chroma.argmax()) - semitone * an_octave // 12)
+            assert min(apart, an_octave - apart) <= 1
+
+
+def test_rhythm_holds_the_period_whenever_it_begins() -> None:
+    period = 7  # frames
+    found = []
+    for first in (2, 5):
+        waveform = torch.zeros(1, 1, SAMPLES)
+        noise = 0.3 * torch.randn(2000, generator=torch.Generator().manual_seed(0))
+        for frame in range(first, CONFIG.chunk_frames - 2, period):
+            start = CONFIG.hop_length * frame
+            waveform[..., start : start + 2000] = noise
+        rhythm = summary_targets(explicit_targets(waveform, CONFIG))["rhythm"][0].unflatten(0, (3, -1)).mean(0)
+        assert int(rhythm[2:].argmax()) + 3 == period
+        found.append(rhythm)
+    assert float(torch.corrcoef(torch.stack(found))[0, 1]) > 0.9
+
+
+def test_silence_has_targets_too() -> None:
+    targets = summary_targets(explicit_targets(torch.zeros(1, 1, SAMPLES), CONFIG))
+    assert {part: len(value[0]) for part, value in targets.items()} == SUMMARY_SIZES
+    assert all(bool(value.isfinite().all()) for value in targets.values())

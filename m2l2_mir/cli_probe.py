@@ -1,0 +1,277 @@
+"""The commands under ``m2l2 probe``."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from m2l2_mir.cli_datasets import DataHomeOption, SizeOption
+from m2l2_mir.errors import M2L2Error, UntrainedWarning
+from m2l2_mir.model import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from m2l2_mir.probe.plan import Plan
+    from m2l2_mir.probe.rows import Row
+    from m2l2_mir.probe.sources import Sources
+
+DONE_WITH_FAILURES = 3
+QUICK_SEEDS = 2
+
+probe = typer.Typer(
+    help="Probes: what can be read from embeddings, beside baselines and with intervals.", no_args_is_help=True
+)
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@probe.command("run")
+def run_probes(
+    names: Annotated[
+        list[str], typer.Argument(help="Names of 'm2l2 probe list', all, or my.toml.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; a probe in it is not run twice.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help=f"Several in one run; the first is compared. Default: {DEFAULT_MODEL}."),
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="In place of the probe's own: a name, my.toml, table:FILE or folder:DIR.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Column that is predicted; default: the probe's.")] = None,
+    splits: Annotated[list[str] | None, typer.Option("--split", help="Splits of the data set, in turn.")] = None,
+    readouts: Annotated[
+        list[str] | None,
+        typer.Option("--readout", help="linear, mlp, knn; -regression after it for pitch and tempo.", metavar="NAME"),
+    ] = None,
+    stores: Annotated[list[Path] | None, typer.Option("--store", help="Embeddings of just this data set.")] = None,
+    embedders: Annotated[list[str] | None, typer.Option("--embedder", help="module:Class, any other embedder.")] = None,
+    vectors: Annotated[
+        list[Path] | None, typer.Option("--vectors", help="A vector for each track, .npy or .parquet.")
+    ] = None,
+    slots: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slots", help="flatten, mean, each, leave-one-out: more rows. Default: flatten.", metavar="VIEW"
+        ),
+    ] = None,
+    pooling: Annotated[str, typer.Option(metavar="[mean|mean+std]", help="Over time.")] = "mean",
+    features: Annotated[
+        str, typer.Option(metavar="[bottleneck|pre-bottleneck]", help="As in 'm2l2 embed'.")
+    ] = "bottleneck",
+    seeds: Annotated[
+        int | None, typer.Option(help="Each redraws folds and initialisations. Default: 5, with --quick 2.")
+    ] = None,
+    folds: Annotated[int | None, typer.Option(help="Of splits that draw them; default: the split's.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smallest rendered sets and 2 seeds: to try it out.")] = False,
+    size: SizeOption = "default",
+    data_home: DataHomeOption = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
+    jobs: Annotated[int | None, typer.Option(help="Processes; default: the cores this process may use.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read labels from embeddings by linear and other read-outs.
+
+    [bold]m2l2 probe run key --model random:m2l2-small --quick --out probes/[/bold]
+
+    [bold]m2l2 probe run all --model a.safetensors --model b.safetensors --out probes/[/bold]
+
+    [bold]m2l2 probe run genre --dataset table:my.csv --store embeddings/ --out probes/[/bold]
+
+    Beside the model stand its untrained self, shuffled labels, the majority class and hand-made features, all on the
+    same folds. Run the same command again to go on after an interruption: embeddings and finished probes are kept.
+    """
+    from m2l2_mir.probe.inputs import View
+    from m2l2_mir.probe.recipe import probe_names
+    from m2l2_mir.probe.sources import Sources
+
+    warnings.simplefilter("ignore", UntrainedWarning)
+    named = bool(stores or embedders or vectors)
+    sources = Sources(
+        models=models or ([] if named else [DEFAULT_MODEL]),
+        stores=stores or [],
+        embedders=embedders or [],
+        vectors=vectors or [],
+    )
+    settings: dict[str, Any] = {
+        "dataset": dataset,
+        "label": label,
+        "splits": splits or (),
+        "readouts": readouts or (),
+        "seeds": seeds or (QUICK_SEEDS if quick else None),
+        "folds": folds,
+        "size": "quick" if quick else size,
+        "data_home": data_home,
+        "views": [View(slots=one, pooling=pooling) for one in slots or ["flatten"]],
+        "features": features,
+        "device": device,
+        "jobs": jobs,
+        "quiet": as_json,
+    }
+    wanted = list(dict.fromkeys(one for name in names for one in (probe_names() if name == "all" else [name])))
+    told, failures = [], 0
+    for name in wanted:
+        try:
+            scores = _run_one(name, sources, out, **settings)
+        except M2L2Error as error:
+            if len(wanted) == 1:
+                raise
+            failures += 1
+            told.append({"probe": name, "error": str(error)})
+            typer.echo(f"{name}: {error}", err=True)
+            continue
+        failures += any(section["left_out"] for section in scores["sections"])
+        told.append({"probe": name, "sentence": scores["sentence"], "results": str(out / scores["probe"])})
+    if as_json:
+        typer.echo(json.dumps({"probes": told}))
+    elif len(told) > 1:
+        typer.echo("\n" + "\n".join(one.get("sentence") or f"{one['probe']}: failed" for one in told))
+        typer.echo(f"All beside each other: {out / 'table.md'}")
+    if failures:
+        raise typer.Exit(DONE_WITH_FAILURES)
+
+
+@probe.command("list")
+def list_probes(as_json: JsonOption = False) -> None:
+    """List the probes that there are recipes for."""
+    from m2l2_mir.probe.recipe import find_probe, probe_names
+
+    rows: list[dict[str, Any]] = []
+    for name in probe_names():
+        _, recipe = find_probe(name)
+        metric = recipe.task(recipe.readouts[0]).primary
+        rows.append(
+            {
+                "name": name,
+                "label": recipe.label,
+                "dataset": recipe.dataset,
+                "metric": metric,
+                "readouts": list(recipe.readouts),
+                "about": recipe.about,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows))
+        return
+    for row in rows:
+        typer.echo(
+            f"{row['name']:12} {row['metric']:10} on {row['dataset']:12} read-outs: {', '.join(row['readouts'])}"
+        )
+
+
+@probe.command("compare")
+def compare(
+    first: Annotated[Path, typer.Argument(help="Results of 'm2l2 probe run'.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Results on the same tracks, folds and seeds.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Set two runs side by side, by paired differences.
+
+    [bold]m2l2 probe compare probes-before/ probes-after/[/bold]
+    """
+    from m2l2_mir.probe.results import plain
+    from m2l2_mir.probe.side_by_side import compare_runs
+
+    compared = compare_runs(first, second)
+    if as_json:
+        typer.echo(json.dumps({one.probe: plain(one.table.to_dict("records")) for one in compared}))
+        return
+    for one in compared:
+        typer.echo(f"{one.probe}, split {one.split}, read-out {one.readout}: {one.metric}, second less first")
+        typer.echo(one.table.round(3).to_string(index=False, na_rep=""))
+
+
+def _run_one(name: str, sources: Sources, out: Path, **settings: Any) -> dict[str, Any]:
+    """Plan, gather rows, fit, write and show one probe."""
+    from dataclasses import replace
+
+    from m2l2_mir.dataset.dataset import load_dataset
+    from m2l2_mir.probe.experiment import run_probe, settings_of
+    from m2l2_mir.probe.plan import SEEDS, plan_probe
+    from m2l2_mir.probe.recipe import find_probe
+    from m2l2_mir.probe.results import finished, read_scores, write_result
+    from m2l2_mir.progress import CountProgress
+
+    quiet = settings["quiet"]
+    name, recipe = find_probe(name)
+    with CountProgress("reading scores", quiet=quiet) as progress:
+        data = load_dataset(
+            settings["dataset"] or recipe.dataset,
+            data_home=settings["data_home"],
+            size=settings["size"],
+            progress=progress,
+        )
+    plan = plan_probe(
+        name,
+        recipe,
+        data,
+        label=settings["label"],
+        splits=settings["splits"],
+        readouts=settings["readouts"],
+        seeds=SEEDS if settings["seeds"] is None else settings["seeds"],
+        folds=settings["folds"],
+    )
+    if not quiet:
+        typer.echo(f"{name}: {len(plan.track_ids)} tracks of {data.name}, {plan.seeds} seeds")
+    rows, notes = _rows(plan, sources, settings)
+    plan = replace(plan, notes=(*plan.notes, *notes))
+    if finished(out, name, settings_of(plan, rows)) is None:
+        with CountProgress("fitting", quiet=quiet) as progress:
+            result = run_probe(plan, rows, jobs=settings["jobs"], progress=progress)
+        write_result(out, result)
+    scores = read_scores(out)[name]
+    if not quiet:
+        _show(scores, out / name)
+    return scores
+
+
+def _rows(plan: Plan, sources: Sources, settings: dict[str, Any]) -> tuple[list[Row], list[str]]:
+    from m2l2_mir.embedding.pipeline import keep_freed_memory
+    from m2l2_mir.probe.inputs import Extraction
+    from m2l2_mir.probe.sources import gather_rows
+    from m2l2_mir.progress import CountProgress, EmbedProgress
+
+    quiet = settings["quiet"]
+
+    def observe(name: str) -> AbstractContextManager[Any]:
+        if not quiet:
+            typer.echo(f"  embeddings of {name}")
+        return EmbedProgress(quiet=quiet)
+
+    keep_freed_memory()
+    extraction = Extraction(
+        device=settings["device"], jobs=settings["jobs"], features=settings["features"], observe=observe
+    )
+    return gather_rows(
+        plan,
+        sources,
+        views=settings["views"],
+        extraction=extraction,
+        count=lambda title: CountProgress(title, quiet=quiet),
+    )
+
+
+def _show(scores: dict[str, Any], folder: Path) -> None:
+    """The table of the first section on a terminal, what was found in words, and where the rest is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from m2l2_mir.probe.tables import footnotes, section_table
+
+    section = scores["sections"][0]
+    text = section_table(scores, section, brief=True)
+    table = Table(title=f"{scores['title']}, split {section['split']}, read-out {section['readout']}")
+    for column in text:
+        table.add_column(str(column), justify="left" if column == "row" else "right", no_wrap=column == "row")
+    for line in text.itertuples(index=False):
+        table.add_row(*line)
+    Console(highlight=False).print(table)
+    typer.echo(
+        "\n".join(
+            [*(f"  {note}" for note in footnotes(scores, section)), f"{scores['sentence']}.", f"Results: {folder}"]
+        )
+    )

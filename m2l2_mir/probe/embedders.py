@@ -1,0 +1,146 @@
+"""Any other embedder beside the models of this package: what it has to offer, and a check that it does."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2l2_mir.audio import load
+from m2l2_mir.errors import AudioError, InputError
+from m2l2_mir.probe.rows import Row
+
+__all__ = ["Embedder", "check_embedder", "embedder_row", "load_embedder"]
+
+_CHECK_SECONDS = (0.5, 2.0)
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """From a clip to one vector of fixed width.
+
+    Attributes
+    ----------
+    name : str
+        Of its row.
+    sample_rate : int
+        Hz, that clips are resampled to.
+    """
+
+    name: str
+    sample_rate: int
+
+    def embed(self, waveform: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Mono clip [samples] -> vector [width]; the same clip always gives the same vector."""
+        ...
+
+
+def load_embedder(reference: str) -> Embedder:
+    """Make an embedder from ``"module:Class"``; modules of the working folder are found as well.
+
+    Raises
+    ------
+    InputError
+        There is no such module or class, it needs arguments, or :func:`check_embedder` refuses it.
+    """
+    module, colon, name = reference.partition(":")
+    if not (module and colon and name):
+        raise InputError(f"{reference!r} names no embedder; write module:Class, as in my_module:MyEmbedder")
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        embedder = getattr(importlib.import_module(module), name)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(f"cannot make the embedder {reference!r}: {error}") from error
+    check_embedder(embedder)
+    return embedder
+
+
+def check_embedder(embedder: Embedder) -> int:
+    """Try an embedder on noise.
+
+    Parameters
+    ----------
+    embedder
+        To be tried.
+
+    Returns
+    -------
+    int
+        Its width.
+
+    Raises
+    ------
+    InputError
+        It lacks an attribute, or its vectors are no vectors, not finite, of changing width, different for the same clip
+        or dependent on what came before; or it writes into the clip.
+
+    Examples
+    --------
+    >>> class Loudness:
+    ...     name, sample_rate = "loudness", 8000
+    ...
+    ...     def embed(self, waveform):
+    ...         return np.array([np.abs(waveform).mean(), np.abs(waveform).max()])
+    >>> check_embedder(Loudness())
+    2
+    """
+    who = type(embedder).__name__
+    if not isinstance(embedder, Embedder):
+        raise InputError(f"{who} is no embedder; it needs name, sample_rate and embed(waveform)")
+    if not isinstance(embedder.sample_rate, int) or embedder.sample_rate < 1:
+        raise InputError(f"{who}.sample_rate is {embedder.sample_rate!r}; give a whole number of Hz")
+    if not isinstance(embedder.name, str) or not embedder.name:
+        raise InputError(f"{who}.name is {embedder.name!r}; give the name of its row")
+    rng = np.random.default_rng(0)
+    clips = [rng.normal(0, 0.1, int(seconds * embedder.sample_rate)).astype(np.float32) for seconds in _CHECK_SECONDS]
+    kept = [clip.copy() for clip in clips]
+    short, long, again = (_vector(embedder, clips[number]) for number in (0, 1, 0))
+    if any(not np.array_equal(clip, before) for clip, before in zip(clips, kept, strict=True)):
+        raise InputError(f"{who}.embed writes into the clip that it is given; copy it there")
+    if short.shape != long.shape:
+        raise InputError(f"{who}.embed gives widths {len(short)} and {len(long)} for two clips; pool over time")
+    if not np.allclose(short, again, rtol=1e-4, atol=1e-6):
+        raise InputError(f"{who}.embed gives two vectors for the same clip; turn off dropout, fix seeds, keep no state")
+    return len(short)
+
+
+def embedder_row(
+    embedder: Embedder, paths: Sequence[str], *, progress: Callable[[int, int], None] | None = None
+) -> Row:
+    """Embed audio files one by one; a file that cannot be read has failed, and the others go on."""
+    width = check_embedder(embedder)
+    vectors = np.full((len(paths), width), np.nan, np.float32)
+    failed = {}
+    for position, path in enumerate(paths):
+        try:
+            vectors[position] = _vector(embedder, load(path, sample_rate=embedder.sample_rate, channels=1)[0][0])
+        except (AudioError, InputError) as error:
+            failed[position] = str(error)
+        if progress is not None:
+            progress(position + 1, len(paths))
+    kind = type(embedder)
+    return Row(
+        name=embedder.name,
+        kind="model",
+        width=width,
+        load=lambda _: vectors,
+        about=f"embedder {kind.__module__}:{kind.__qualname__}",
+        failed=failed,
+        provenance={"embedder": f"{kind.__module__}:{kind.__qualname__}", "sample_rate": embedder.sample_rate},
+    )
+
+
+def _vector(embedder: Embedder, clip: NDArray[np.float32]) -> NDArray[np.float64]:
+    vector = np.asarray(embedder.embed(clip), dtype=np.float64)
+    if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
+        raise InputError(
+            f"{type(embedder).__name__}.embed gave {list(vector.shape)} for a clip of {len(clip)} samples, or numbers "
+            "that are not finite; give one vector [width]"
+        )
+    return vector

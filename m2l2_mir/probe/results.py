@@ -1,0 +1,139 @@
+"""Results on the disk: a folder for each probe, written when it is done.
+
+Conventions
+-----------
+* ``OUT/PROBE/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row and metric), ``table.md``,
+  ``table.tex`` and ``predictions.parquet`` (a line for each row, seed and track). ``OUT/table.md`` puts the probes of
+  the folder beside each other.
+* ``scores.json`` is written last and removed first: a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from m2l2_mir.durable import write_durably, write_json
+from m2l2_mir.errors import InputError
+from m2l2_mir.probe.experiment import FORMAT, ProbeResult
+from m2l2_mir.probe.tables import latex, long_table, markdown, overview
+from m2l2_mir.probe.wording import sentence
+
+__all__ = ["finished", "plain", "read_predictions", "read_scores", "write_overview", "write_result"]
+
+SCORES, PREDICTIONS = "scores.json", "predictions.parquet"
+
+
+def write_result(out: Path, result: ProbeResult) -> Path:
+    """Write the files of one probe.
+
+    Parameters
+    ----------
+    out
+        Folder of the run; made if need be.
+    result
+        Of one probe; an older one of the same name is replaced.
+
+    Returns
+    -------
+    Path
+        ``out / probe``.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
+    """
+    scores = plain(result.scores)
+    folder = out / scores["probe"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SCORES).unlink(missing_ok=True)
+        write_durably(folder / PREDICTIONS, lambda file: result.predictions.to_parquet(file, index=False))
+        for name, text in (
+            ("scores.csv", long_table(scores).to_csv(index=False)),
+            ("table.md", markdown(scores)),
+            ("table.tex", latex(scores)),
+        ):
+            content = text.encode()
+            write_durably(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_json(folder / SCORES, scores | {"sentence": sentence(scores)})
+    except OSError as error:
+        raise InputError(f"cannot write results into {folder}: {error.strerror or error}") from error
+    write_overview(out)
+    return folder
+
+
+def write_overview(out: Path) -> None:
+    """Put the finished probes of a folder beside each other in its ``table.md``."""
+    probes = [scores for _, scores in sorted(read_scores(out).items())]
+    write_durably(out / "table.md", lambda file: file.write(overview(probes).encode()))
+
+
+def read_scores(out: Path) -> dict[str, dict[str, Any]]:
+    """Scores of the finished probes of a folder, by name.
+
+    Raises
+    ------
+    InputError
+        There are none, or one cannot be read.
+    """
+    found = {path.parent.name: _read(path) for path in sorted(Path(out).glob(f"*/{SCORES}"))}
+    if not found:
+        raise InputError(f"{out} holds no results of probes; 'm2l2 probe run NAME --out {out}' makes them")
+    return found
+
+
+def read_predictions(out: Path, probe: str) -> pd.DataFrame:
+    """Raw predictions of one probe.
+
+    Raises
+    ------
+    InputError
+        They are not there or cannot be read.
+    """
+    path = Path(out) / probe / PREDICTIONS
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); run the probe again") from error
+
+
+def finished(out: Path, probe: str, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Scores that are there already, if they were made with just these settings; else None."""
+    path = Path(out) / probe / SCORES
+    if not path.is_file() or not path.with_name(PREDICTIONS).is_file():
+        return None
+    scores = _read(path)
+    return scores if scores["settings"] == json.loads(json.dumps(plain(settings))) else None
+
+
+def plain(value: Any) -> Any:
+    """Plain values of Python, nan as None, at any depth: what JSON can hold.
+
+    >>> plain({"a": (np.int64(1), float("nan"))})
+    {'a': [1, None]}
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        scores = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); run the probe again") from error
+    if not isinstance(scores, dict) or scores.get("format") != FORMAT:
+        raise InputError(f"{path} is no result that this version can read; run the probe again")
+    return scores

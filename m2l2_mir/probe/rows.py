@@ -1,0 +1,173 @@
+"""Rows of a table of results: what gives a vector for each track.
+
+Conventions
+-----------
+* A row's vectors are in the order of the tracks that were asked for; a track that failed has nan.
+* A row that has never heard of a track is refused: rows are compared on the same tracks only. A track that failed, with
+  a reason, is left out of all rows, and counted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from m2l2_mir.errors import InputError
+from m2l2_mir.probe.baseline_vectors import baseline_vectors
+from m2l2_mir.probe.baselines import BASELINES
+from m2l2_mir.probe.baselines import VERSION as BASELINES_VERSION
+
+__all__ = ["Row", "align", "file_row", "hand_made_rows", "require_known"]
+
+Kind = Literal["model", "untrained", "hand-made", "control"]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row: its name, and its vectors.
+
+    Parameters
+    ----------
+    name
+        Unique in a table.
+    kind
+        "model" for what is probed; "untrained", "hand-made" and "control" for what it is compared with.
+    width
+        Numbers a track.
+    load
+        From a seed to vectors [tracks, width], nan where a track failed. Rows whose vectors are the same for all seeds
+        ignore it.
+    about
+        What it is, for tables and reports.
+    failed
+        Reasons by position of the track.
+    provenance
+        What the vectors were made with; results of other provenance are not the same.
+    note
+        What has to be said with every result of it.
+    """
+
+    name: str
+    kind: Kind
+    width: int
+    load: Callable[[int], Vectors]
+    about: str = ""
+    failed: Mapping[int, str] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    note: str = ""
+
+
+def hand_made_rows(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    jobs: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Row]:
+    """Rows of :data:`m2l2_mir.probe.baselines.BASELINES` for audio files; kept in the user's cache."""
+    computed = baseline_vectors(paths, jobs=jobs, progress=progress)
+    failed = {position: reason for position, reason in enumerate(computed.reasons) if reason}
+    return [
+        Row(
+            name=name,
+            kind="hand-made",
+            width=baseline.width,
+            load=lambda _, name=name: computed.vectors[name],  # type: ignore[misc]
+            about=baseline.about,
+            failed=failed,
+            provenance={"hand-made": name, "version": BASELINES_VERSION},
+        )
+        for name, baseline in BASELINES.items()
+    ]
+
+
+def file_row(path: str | os.PathLike[str], track_ids: Sequence[str]) -> Row:
+    """Vectors that are there already.
+
+    Parameters
+    ----------
+    path
+        ``.npy`` [tracks, width], in the order of `track_ids`; or ``.parquet`` with a column ``track_id`` and either
+        one column of lists or one column of numbers for each dimension.
+    track_ids
+        Of the data set.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, has other tracks, or vectors of no or several widths.
+    """
+    file = Path(path)
+    try:
+        content = file.read_bytes()
+        vectors = _read_npy(file) if file.suffix == ".npy" else _read_parquet(file, track_ids)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{file}: no vectors can be read ({error}); give a .npy or .parquet file") from error
+    if vectors.ndim != 2 or len(vectors) != len(track_ids) or not vectors.shape[1]:
+        raise InputError(
+            f"{file}: vectors are {list(vectors.shape)} for {len(track_ids)} tracks; give [tracks, width], in the "
+            "order of the data set's tracks, or Parquet with a track_id"
+        )
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    return Row(
+        name=file.stem,
+        kind="model",
+        width=vectors.shape[1],
+        load=lambda _: vectors,
+        about=f"vectors of {file.name}",
+        failed=dict.fromkeys(broken.tolist(), "its vector holds NaN or infinity"),
+        provenance={"file": file.name, "sha256": hashlib.sha256(content).hexdigest()},
+    )
+
+
+def align(vectors: Vectors, owners: Sequence[str], track_ids: Sequence[str]) -> Vectors:
+    """Vectors in the order of `track_ids`, nan for tracks that have none.
+
+    >>> align(np.array([[1.0], [2.0]]), ["b", "a"], ["a", "b", "c"]).ravel().tolist()
+    [2.0, 1.0, nan]
+    """
+    position = pd.Index(owners).get_indexer(pd.Index(track_ids))
+    aligned: Vectors = vectors[np.maximum(position, 0)].astype(np.float32)
+    aligned[position < 0] = np.nan
+    return aligned
+
+
+def require_known(source: str, known: Sequence[str], track_ids: Sequence[str]) -> None:
+    """Raise an InputError unless a source knows all tracks, be it as failed."""
+    missing = pd.Index(track_ids).difference(pd.Index(known))
+    if len(missing):
+        raise InputError(
+            f"{source} lacks {len(missing)} of {len(track_ids)} tracks, such as {missing[0]!r}; rows are compared on "
+            "the same tracks only: embed this data set, at this size"
+        )
+
+
+def _read_npy(file: Path) -> Vectors:
+    vectors: NDArray[Any] = np.load(file, allow_pickle=False)
+    return vectors.astype(np.float32)
+
+
+def _read_parquet(file: Path, track_ids: Sequence[str]) -> Vectors:
+    table = pd.read_parquet(file)
+    if "track_id" not in table:
+        raise InputError(f"{file}: no column track_id; columns: {', '.join(map(str, table.columns))}")
+    owners = table.pop("track_id").astype(str)
+    if twice := owners[owners.duplicated()].tolist():
+        raise InputError(f"{file}: track {twice[0]!r} occurs twice; give one vector for each")
+    require_known(str(file), owners.tolist(), track_ids)
+    lists = [column for column in table if table[column].map(np.ndim).eq(1).all()]
+    if len(lists) > 1:
+        raise InputError(f"{file}: several columns hold vectors: {', '.join(map(str, lists))}; keep one")
+    chosen = np.stack(table[lists[0]].tolist()) if lists else table.select_dtypes("number").to_numpy()
+    return align(chosen.astype(np.float32), owners.tolist(), track_ids)

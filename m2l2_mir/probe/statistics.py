@@ -1,0 +1,168 @@
+"""Estimates over items with their intervals, and the spread between seeds.
+
+Conventions
+-----------
+* Values are [items] or [seeds, items], nan where an item has no score. Seeds are averaged inside an item first, so an
+  interval tells what other items would have given; what other seeds would have given is :func:`seed_spread`.
+* Groups, and which interval is used when: :mod:`m2l2_mir.probe.resampling`.
+* :func:`m2l2_mir.quality.intervals.mean_interval` serves independent clips; it knows no groups.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from m2l2_mir.errors import InputError
+from m2l2_mir.probe.resampling import DRAWS, FEW_GROUPS, Bounds, Interval, Resampled, group_codes, resample_means
+
+__all__ = ["bootstrap_statistic", "cluster_bootstrap", "seed_means", "seed_spread"]
+
+
+def cluster_bootstrap(
+    values: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    bounds: Bounds | None = None,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int | np.random.Generator = 0,
+) -> Interval:
+    """Average a metric over items, with an interval over groups of items.
+
+    Parameters
+    ----------
+    values : array-like [items] or [seeds, items]
+        nan for not scored.
+    groups : array-like [items], optional
+        Group of each item; None: every item is one.
+    bounds
+        Range of the metric if it has one, such as (0, 1) for an accuracy.
+    level
+        Of confidence, between 0 and 1.
+    draws
+        Bootstrap draws.
+    seed
+        The same seed gives the same draws.
+
+    Returns
+    -------
+    Interval
+        Its ``scored`` counts items with a value for at least one seed.
+
+    Raises
+    ------
+    InputError
+        Shapes do not fit, values are infinite, the mean is out of bounds, or items have no group.
+
+    Examples
+    --------
+    >>> result = cluster_bootstrap([1, 1, 0, 1, np.nan], ["a", "a", "b", "c", "c"], bounds=(0, 1))
+    >>> result.estimate, result.scored, result.expected, result.reason
+    (0.75, 4, 5, '3 groups, fewer than 20: t interval over groups')
+    """
+    [resampled] = resample_means(seed_means(values)[None], groups, draws=draws, seed=seed)
+    return resampled.interval(bounds=bounds, level=level)
+
+
+def seed_means(values: ArrayLike) -> NDArray[np.float64]:
+    """Mean over the scored seeds of each item, [items] from [seeds, items] or [items]; nan where there is none.
+
+    Raises
+    ------
+    InputError
+        Values have another shape, or are infinite.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim not in (1, 2):
+        raise InputError(f"values have shape {list(array.shape)}; give [items] or [seeds, items]")
+    if infinite := int(np.isinf(array).sum()):
+        raise InputError(f"{infinite} of {array.size} values are infinite; give nan for items that are not scored")
+    seeds = np.atleast_2d(array)
+    scored = (~np.isnan(seeds)).sum(axis=0)
+    means: NDArray[np.float64] = np.where(scored > 0, np.nansum(seeds, axis=0) / np.maximum(scored, 1), math.nan)
+    return means
+
+
+def seed_spread(values: ArrayLike) -> tuple[float, int]:
+    """Standard deviation between seeds of the mean over items (nan for a single seed), and the number of seeds.
+
+    Parameters
+    ----------
+    values : array-like [seeds, items]
+        nan for not scored; a seed without any score does not count.
+
+    Examples
+    --------
+    >>> spread, seeds = seed_spread([[1.0, 0.0], [1.0, 1.0], [np.nan, np.nan]])
+    >>> round(spread, 4), seeds
+    (0.3536, 2)
+    """
+    means = seed_means(np.transpose(np.atleast_2d(values)))
+    means = means[~np.isnan(means)]
+    return float(means.std(ddof=1)) if len(means) > 1 else math.nan, len(means)
+
+
+def bootstrap_statistic(
+    function: Callable[[pd.DataFrame], float],
+    items: pd.DataFrame,
+    groups: ArrayLike | None = None,
+    *,
+    bounds: Bounds | None = None,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int | np.random.Generator = 0,
+) -> Interval:
+    """A statistic that is no mean over items (R2, macro F1, a correlation), with an interval over groups.
+
+    The function is called once for each draw, so this takes far longer than :func:`cluster_bootstrap`.
+
+    Parameters
+    ----------
+    function
+        From rows of `items`, some of them several times, to the statistic; nan where it is not defined.
+    items
+        What the function reads, scored items only. Of several seeds: a row for each item and seed.
+    groups : array-like [rows], optional
+        As in :func:`cluster_bootstrap`; rows of one item must share one.
+    bounds, level, draws, seed
+        As in :func:`cluster_bootstrap`.
+
+    Returns
+    -------
+    Interval
+        ``scored`` and ``expected`` are both the number of rows.
+
+    Raises
+    ------
+    InputError
+        There are not as many groups as rows, rows have no group, or the statistic is out of bounds.
+
+    Examples
+    --------
+    >>> items = pd.DataFrame({"reference": np.arange(40.0), "estimated": np.arange(40.0) ** 2})
+    >>> result = bootstrap_statistic(lambda rows: rows["reference"].corr(rows["estimated"]), items, draws=200)
+    >>> result.low < result.estimate < result.high, result.method, result.groups
+    (True, 'bootstrap', 40)
+    """
+    codes = group_codes(groups, len(items))
+    sizes = np.bincount(codes)
+    rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(sizes)[:-1])
+    if len(sizes) < 2:
+        others = []
+    elif len(sizes) < FEW_GROUPS:
+        others = [function(items[codes != group]) for group in range(len(sizes))]
+    else:
+        drawn = np.random.default_rng(seed).integers(len(sizes), size=(draws, len(sizes)))
+        others = [function(items.iloc[np.concatenate([rows[group] for group in draw])]) for draw in drawn]
+    return Resampled(
+        estimate=float(function(items)) if len(items) else math.nan,
+        sizes=sizes.astype(np.float64),
+        others=np.array(others, dtype=np.float64),
+        scored=len(items),
+        expected=len(items),
+    ).interval(bounds=bounds, level=level)

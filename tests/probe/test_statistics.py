@@ -1,0 +1,70 @@
+"""Estimates over items, seeds and groups."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from m2l2_mir.errors import InputError
+from m2l2_mir.probe.statistics import bootstrap_statistic, cluster_bootstrap, seed_means, seed_spread
+
+
+def test_seeds_are_averaged_inside_an_item(rng) -> None:
+    values = np.array([[1.0, 0.0, np.nan, 1.0], [1.0, np.nan, np.nan, 0.0]])
+    np.testing.assert_equal(seed_means(values), [1, 0, np.nan, 0.5])
+    result = cluster_bootstrap(values, ["a", "b", "b", "c"])
+    assert (result.estimate, result.scored, result.expected, result.groups) == (0.5, 3, 4, 3)
+    # Ten seeds that say the same of each item are no more evidence than one.
+    once = rng.integers(0, 2, 60).astype(float)
+    assert cluster_bootstrap(np.tile(once, (10, 1))) == cluster_bootstrap(once)
+
+
+def test_seed_spread_is_that_of_the_means() -> None:
+    values = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, np.nan], [0.0, 0.0, 0.0, 0.0]])
+    assert seed_spread(values) == (pytest.approx(0.5), 3)
+    spread, seeds = seed_spread(values[0])
+    assert np.isnan(spread)
+    assert seeds == 1
+
+
+def test_the_same_seed_gives_the_same_interval(rng) -> None:
+    values = rng.random(50)
+    assert cluster_bootstrap(values, seed=3) == cluster_bootstrap(values, seed=np.random.default_rng(3))
+    assert cluster_bootstrap(values, seed=3) != cluster_bootstrap(values, seed=4)
+
+
+@pytest.mark.parametrize("groups", [7, 25])
+def test_a_mean_as_statistic_has_the_interval_of_the_mean(rng, groups) -> None:
+    members = rng.permutation(np.repeat(np.arange(groups), rng.integers(1, 9, groups)))
+    values = rng.random(len(members))
+    direct = cluster_bootstrap(values, members, bounds=(0, 1), draws=300, seed=5)
+    items = pd.DataFrame({"value": values})
+    slow = bootstrap_statistic(lambda rows: rows["value"].mean(), items, members, bounds=(0, 1), draws=300, seed=5)
+    assert (slow.low, slow.high, slow.estimate) == pytest.approx((direct.low, direct.high, direct.estimate))
+    assert (slow.method, slow.groups, slow.reason) == (direct.method, direct.groups, direct.reason)
+
+
+def test_a_statistic_that_is_not_always_defined(rng) -> None:
+    items = pd.DataFrame({"right": [0.0] * 3 + [1.0] * 21})
+
+    def share_of_both(rows: pd.DataFrame) -> float:
+        return rows["right"].mean() if rows["right"].nunique() > 1 else np.nan
+
+    result = bootstrap_statistic(share_of_both, items, draws=200)
+    assert result.low < result.estimate < result.high
+    left_out = int(result.reason.split()[0])
+    assert 0 < left_out < 40
+    assert result.reason == f"{left_out} of 200 draws are not defined and left out"
+    few = bootstrap_statistic(share_of_both, items[2:8])
+    assert few.method == "none"
+    assert "1 of 6 times" in few.reason
+    assert bootstrap_statistic(share_of_both, items[:0]).reason == "no item is scored"
+    assert bootstrap_statistic(share_of_both, items[:3]).reason == "the statistic is not defined on these items"
+
+
+def test_bad_values_are_refused() -> None:
+    with pytest.raises(InputError, match=r"\[1, 1, 2\]"):
+        cluster_bootstrap([[[1.0, 2.0]]])
+    with pytest.raises(InputError, match="1 of 2 values are infinite"):
+        cluster_bootstrap([1.0, np.inf])

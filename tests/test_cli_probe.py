@@ -1,0 +1,113 @@
+"""The probe commands, end to end: a table with a store, and a rendered set with a model and all its rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from m2l2_mir.audio import save
+from m2l2_mir.probe.results import read_predictions, read_scores
+
+TINY = ["--model", "random:m2l2-tiny", "--device", "cpu", "--jobs", "1"]
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> str:
+    """Thirty tones of half a second, high or low, of ten artists; one file is missing."""
+    rng = np.random.default_rng(0)
+    time = np.arange(8000) / 16000
+    lines = ["path,genre,artist"]
+    for number in range(30):
+        hertz = (300 if number % 2 else 3000) * (1 + 0.1 * rng.random())
+        if number:
+            save(tmp_path / f"{number:02}.wav", 0.3 * np.sin(2 * np.pi * hertz * time)[None], 16000)
+        lines.append(f"{number:02}.wav,{'low' if number % 2 else 'high'},artist {number // 3}")
+    (tmp_path / "my.csv").write_text("\n".join(lines) + "\n")
+    return f"table:{tmp_path / 'my.csv'}"
+
+
+def test_a_table_with_a_model_and_vectors(m2l2, table: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    vectors = pd.DataFrame({"track_id": [f"{number:02}.wav" for number in range(30)], "x": np.arange(30) % 2 * 1.0})
+    vectors.to_parquet(tmp_path / "parity.parquet")
+    run = ["probe", "run", "genre", "--dataset", table, *TINY, "--vectors", tmp_path / "parity.parquet"]
+    run += ["--slots", "flatten", "--slots", "mean", "--seeds", "2", "--folds", "2", "--out", out]
+    code, printed, err = m2l2(*run)
+    assert code == 3, err  # a file is missing
+    assert "Genre, split grouped, read-out linear" in printed
+    scores = read_scores(out)["genre"]
+    kinds = {row["name"]: row["kind"] for row in scores["rows"]}
+    assert list(kinds)[:5] == [
+        "random:m2l2-tiny",
+        "random:m2l2-tiny, mean of slots",
+        "parity",
+        "untrained m2l2-tiny",
+        "shuffled labels",
+    ]
+    assert sum(kind == "hand-made" for kind in kinds.values()) == 6
+    section = scores["sections"][0]
+    assert (section["scored"], section["expected"]) == (29, 30)
+    assert section["left_out"][0]["track_id"] == "00.wav"
+    best = {line["row"]: line["estimate"] for line in section["scores"] if line["metric"] == "accuracy"}
+    assert best["parity"] == best["log-mel"] == 1
+    assert best["shuffled labels"] < 0.9
+    assert any("untrained" in note for note in scores["notes"])
+    # The same command again fits nothing anew.
+    before = (out / "genre" / "scores.json").stat().st_mtime_ns
+    assert m2l2(*run, "--json")[0] == 3
+    assert (out / "genre" / "scores.json").stat().st_mtime_ns == before
+    code, printed, _ = m2l2("probe", "compare", out, out, "--json")
+    assert code == 0
+    assert all(line["difference"] == 0 for line in json.loads(printed)["genre"])
+
+
+def test_list(m2l2) -> None:
+    code, printed, _ = m2l2("probe", "list", "--json")
+    assert code == 0
+    assert {row["name"]: row["dataset"] for row in json.loads(printed)}["key"] == "bach-key"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["keys"], "no probe 'keys' (see 'm2l2 probe list'); did you mean 'key'"),
+        (["key", "--slots", "al"], "slots is 'al'"),
+        (["genre", "--dataset", "TABLE", "--readout", "liner"], "no read-out 'liner'; did you mean 'linear'"),
+        (["genre", "--dataset", "TABLE", "--readout", "linear-regression"], "genre has classes"),
+        (["key", "--dataset", "TABLE"], "has no label 'key'"),
+        (["genre", "--dataset", "TABLE", "--store", "nowhere"], "nowhere is no embedding store"),
+    ],
+)
+def test_wrong_use_is_one_line(m2l2, table: str, tmp_path: Path, arguments, message: str) -> None:
+    named = [table if argument == "TABLE" else argument for argument in arguments]
+    code, _, err = m2l2("probe", "run", *named, "--out", tmp_path / "out")
+    lines = [line for line in err.splitlines() if not line.startswith("m2l2: warning")]
+    assert (code, len(lines)) == (2, 1), err
+    assert message in lines[0]
+
+
+def test_several_probes_go_on_where_one_fails(m2l2, table: str, tmp_path: Path) -> None:
+    run = ["probe", "run", "key", "genre", "--dataset", table, *TINY, "--seeds", "1", "--folds", "2", "--json"]
+    code, printed, _ = m2l2(*run, "--out", tmp_path / "out")
+    assert code == 3
+    key, genre = json.loads(printed)["probes"]
+    assert "no label 'key'" in key["error"]
+    assert "genre accuracy" in genre["sentence"]
+
+
+def test_a_rendered_set_end_to_end(m2l2, tmp_path: Path) -> None:
+    pytest.importorskip("midirenderer")
+    code, printed, err = m2l2("probe", "run", "pitch", *TINY, "--quick", "--out", tmp_path)
+    assert code == 0, err
+    assert "random:m2l2-tiny: pitch exact ." in printed
+    scores = read_scores(tmp_path)["pitch"]
+    best = {line["row"]: line["estimate"] for line in scores["sections"][0]["scores"] if line["metric"] == "exact"}
+    assert best["log-mel"] > 0.8 > 0.5 > best["shuffled labels"]
+    assert best["random:m2l2-tiny"] > best["majority"] + 0.3
+    predictions = read_predictions(tmp_path, "pitch")
+    held_out = predictions.groupby(["row", "seed", "group"])["fold"].nunique()
+    assert (held_out == 1).all()  # no instrument lies in two folds
