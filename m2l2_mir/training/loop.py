@@ -32,7 +32,7 @@ from m2l2_mir.training.steps import noise_of, windows_of
 from m2l2_mir.training.throughput import Throughput
 from m2l2_mir.training.watch import Batches, Probes, Watch
 
-__all__ = ["Batches", "launch", "take_step", "train"]
+__all__ = ["Batches", "compile_networks", "dtype_of", "launch", "parameter_groups", "take_step", "train"]
 
 LOG_EVERY, EVALUATE_EVERY = 50, 1000
 SAVE_SECONDS = 300.0
@@ -101,13 +101,17 @@ def train(
         objective = Objective(model.train(), config)
     if not resume:
         start(objective, batches, whole=init_from is None)
-    optimizer = torch.optim.RAdam(_groups(objective), lr=config.learning_rate, betas=(0.9, config.second_moment))
+    optimizer = torch.optim.RAdam(
+        parameter_groups(objective), lr=config.learning_rate, betas=(0.9, config.second_moment)
+    )
     run = Run(Path(out), config, objective, optimizer, fabric)
-    throughput = Throughput(objective, config, fabric.device, fabric.world_size)
+    throughput = Throughput(
+        objective, config, fabric.device, fabric.world_size, dtype_of(config.precision, fabric.device.type)
+    )
     wrapped, stepping = fabric.setup(objective, optimizer)
     run.begin(json.loads(json.dumps(batches.describe())), resume=resume, init_from=init_from)
     if fabric.device.type == "cuda" if compiled is None else compiled:
-        _compile(model)
+        compile_networks(model)
     watch = Watch(config, held_out, probes)
     deadline = float("inf") if max_minutes is None else time.monotonic() + 60 * max_minutes
     try:
@@ -163,7 +167,7 @@ def take_step(run: Run, batches: Batches, wrapped: _FabricModule, stepping: _Fab
     return losses
 
 
-def _groups(objective: Objective) -> list[dict[str, Any]]:
+def parameter_groups(objective: Objective) -> list[dict[str, Any]]:
     """Parameters with their share of the learning rate; a frozen encoder is left out."""
     share = objective.config.encoder_rate
     encoder = list(objective.model.encoder.requires_grad_(share > 0).parameters())
@@ -177,25 +181,25 @@ def launch(device: str, precision: str = "auto") -> Fabric:
     accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device.partition(":")[0]
     if accelerator not in ("cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda: {device!r}")
-    narrow = precision == "bfloat16" or (precision == "auto" and (accelerator == "cuda" or _bfloat16_cpu()))
     fabric = Fabric(
         accelerator=accelerator,
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),
         num_nodes=int(os.environ.get("GROUP_WORLD_SIZE", "1")),
         strategy=DDPStrategy(find_unused_parameters=True) if "RANK" in os.environ else "auto",
-        precision="bf16-mixed" if narrow else "32-true",
+        precision="bf16-mixed" if dtype_of(precision, accelerator) == torch.bfloat16 else "32-true",
     )
     fabric.launch()
     return fabric
 
 
-def _bfloat16_cpu() -> bool:
-    """Whether the processor multiplies bfloat16 matrices by itself; elsewhere they are slower than float32."""
-    found: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older releases of PyTorch do not tell
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+def dtype_of(precision: str, device: str) -> torch.dtype:
+    """What matrix products are computed in: of "auto", bfloat16 where the device has instructions for it."""
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()  # older PyTorch does not tell
+    built_for_it = device == "cuda" or capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return torch.bfloat16 if precision == "bfloat16" or (precision == "auto" and built_for_it) else torch.float32
 
 
-def _compile(model: Music2Latent2) -> None:
+def compile_networks(model: Music2Latent2) -> None:
     """Compile what a step spends its time in; evaluation and the weights' names do not see it."""
     parts = (
         (model.encoder, "forward"),

@@ -4,9 +4,9 @@ Conventions
 -----------
 * Operations are those of matrix products, convolutions and attention in one forward and backward pass, teacher
   included; a multiplication and an addition are two. They are counted once a phase, on a model without data.
-* The peak is the fastest of this process's own matrix products, measured once: on a CPU in float32 with the threads
-  set now, as ``torch.mm`` and as 1x1 convolution. A GPU's is its dense bfloat16 rate, by name where it is known (the
-  maker's data sheets), else measured. With several processes it counts once for each.
+* The peak is the fastest of this process's own matrix products at the precision of training, measured once: on a CPU
+  with the threads set now, as ``torch.mm`` and as 1x1 convolution. A GPU's is its dense bfloat16 rate, by name where it
+  is known (the maker's data sheets), else measured. With several processes it counts once for each.
 * A peak that is measured on a busy machine is too low, and the share too high.
 """
 
@@ -43,12 +43,21 @@ class Throughput:
         Where it is trained.
     processes
         How many share a step.
+    dtype
+        Of its matrix products.
     """
 
-    def __init__(self, objective: Objective, config: TrainingConfig, device: torch.device, processes: int) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        config: TrainingConfig,
+        device: torch.device,
+        processes: int = 1,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         without_data = copy.deepcopy(objective).to("meta")
         self._config = config
-        self._peak = processes * peak_rate(device)
+        self._peak = processes * peak_rate(device, dtype)
         self._flop = {phase.name: step_flop(without_data, config, phase.first) for phase in phases(config)}
         self._steps, self._seconds, self._done = 0, 0.0, 0.0
 
@@ -93,17 +102,17 @@ def step_flop(objective: Objective, config: TrainingConfig, step: int) -> float:
     return float(counter.get_total_flops() * len(ids))
 
 
-def peak_rate(device: torch.device) -> float:
+def peak_rate(device: torch.device, dtype: torch.dtype = torch.float32) -> float:
     """Matrix-product rate in FLOP/s, by the device's name or measured in a fraction of a second."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        if not any(board in name for board in _SLOWER_BOARDS):
+        if dtype == torch.bfloat16 and not any(board in name for board in _SLOWER_BOARDS):
             for known, rate in _DENSE_BFLOAT16.items():
                 if known in name:
                     return rate
-        a = _values(_GPU_SIZE).to(device, torch.bfloat16)
+        a = _values(_GPU_SIZE).to(device, dtype)
         return _best(lambda: torch.mm(a, a), _GPU_SIZE, lambda: torch.cuda.synchronize(device))
-    a = _values(_SIZE)
+    a = _values(_SIZE).to(dtype)
     image, kernel = a[None].transpose(1, 2).unsqueeze(2), a[:, :, None, None]  # (1, channels, 1, rows), channels last
     with torch.inference_mode():
         # dilation changes nothing but PyTorch's choice of library: see m2l2_mir.model.layers.Linear

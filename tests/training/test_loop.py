@@ -161,3 +161,22 @@ def test_a_frozen_encoder_stays_and_a_slow_one_moves_less(tmp_path: Path) -> Non
     assert moved["encoder", 0.0] == 0
     assert 0 < moved["encoder", 0.1] < 0.3 * moved["encoder", 1.0]
     assert all(moved["consistency", rate] > 0 for rate in (0.0, 0.1, 1.0))
+
+
+def test_compiling_changes_speed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+
+    def compiler(function: Any) -> Any:
+        def compiled(*arguments: Any, **more: Any) -> Any:
+            called.append(function.__qualname__)
+            return function(*arguments, **more)
+
+        return compiled
+
+    plain = train(recipe(), Tones(), tmp_path / "plain", device="cpu")
+    monkeypatch.setattr(torch, "compile", compiler)
+    train(recipe(), Tones(), tmp_path / "compiled", device="cpu", compiled=True)
+    assert set(called) == {
+        "Encoder.forward", "Upsampler.tokens", "Depatchifier.forward", "ConsistencyNetwork.forward"
+    }  # fmt: skip
+    require_equal(weights(plain.parent), weights(tmp_path / "compiled"), atol=0.0)

@@ -30,7 +30,7 @@ def test_operations_are_those_of_the_whole_batch(step: int) -> None:
 
 
 def test_share_is_operations_over_time_over_peak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throughput, "peak_rate", lambda device: 1e9)
+    monkeypatch.setattr(throughput, "peak_rate", lambda device, dtype: 1e9)
     monkeypatch.setattr(throughput, "step_flop", lambda objective, config, step: 1e9 if step == 0 else 4e9)
     objective = Objective(random_model(CONFIG.model_config), CONFIG)
     speed = Throughput(objective, CONFIG, torch.device("cpu"), processes=2)
