@@ -63,6 +63,7 @@ class TrainingConfig:
     rhythm_weight: float = 1.0  # of the autocorrelation of onsets, on top
 
     saturation_weight: float = 0.0  # penalty on squared values beyond the bottleneck's linear part
+    respread: bool = False  # of a stage that begins with weights: give the latents back their spread first
 
     # Data
     mix: Mapping[str, float] = field(default_factory=dict)  # pattern of collections -> share; empty: by length

@@ -100,7 +100,7 @@ def train(
         torch.manual_seed(config.seed)  # of the heads
         objective = Objective(model.train(), config)
     if not resume:
-        start(objective, batches, whole=init_from is None)
+        start(objective, batches, new=init_from is None)
     optimizer = torch.optim.RAdam(
         parameter_groups(objective), lr=config.learning_rate, betas=(0.9, config.second_moment)
     )

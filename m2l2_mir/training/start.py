@@ -20,7 +20,7 @@ from m2l2_mir.training.objective import Objective
 from m2l2_mir.training.targets import SUMMARY_SIZES, explicit_targets, summary_targets
 from m2l2_mir.training.watch import Batches
 
-__all__ = ["start", "start_bottleneck", "start_heads"]
+__all__ = ["respread", "start", "start_bottleneck", "start_heads"]
 
 START_IDS = range(2**41, 2**41 + 256)  # windows that neither training nor evaluation reaches
 SPREAD = 0.5  # standard deviation of the unbounded latents: tanh is nearly linear there
@@ -28,14 +28,26 @@ _LEAST, _NOTHING = 0.02, 1e-4  # of the largest spread
 _PART = 32  # windows at once
 
 
-def start(objective: Objective, batches: Batches, *, whole: bool) -> None:
-    """Fit the heads, and the bottleneck too if the `whole` model is new, to windows of the training data."""
+def start(objective: Objective, batches: Batches, *, new: bool) -> None:
+    """Fit bottleneck and heads to windows of the training data.
+
+    Parameters
+    ----------
+    objective
+        Changed in place.
+    batches
+        The training data.
+    new
+        Whether the model has random weights; else its latents only get back the spread that training has taken.
+    """
     config = objective.model.config
     waveforms = batches.batch(START_IDS, config.chunk_samples + config.overlap, torch.device("cpu"))
     if not waveforms.isfinite().all():
         return  # the first step will say so
-    if whole:
+    if new:
         start_bottleneck(objective.model, waveforms)
+    elif objective.config.respread:
+        respread(objective.model, waveforms)
     start_heads(objective, waveforms)
 
 
@@ -69,6 +81,33 @@ def start_bottleneck(model: Music2Latent2, waveforms: Tensor) -> None:
     weight = SPREAD * turn @ whitened
     layer.weight.copy_(weight)
     layer.bias.copy_(-weight @ middle)
+
+
+@torch.no_grad()
+def respread(model: Music2Latent2, waveforms: Tensor) -> None:
+    """Scale and shift what goes through the bottleneck, so that tanh is used and what comes out stays about the same.
+
+    Explicit losses let the latents shrink while what reads them grows, to where noise or rounding of a latent would be
+    heard. Each value of a latent token is brought back to a spread of :data:`SPREAD` around 0, over all tokens, and
+    divided by as much in the networks that read it: exact where tanh is linear.
+
+    Parameters
+    ----------
+    model, waveforms
+        See :func:`start_bottleneck`.
+    """
+    layer = model.encoder.to_bottleneck
+    parts = [model.encoder_inputs(spectrogram.analyze(part, model.config)) for part in waveforms.split(_PART)]
+    values = torch.cat([model.encoder(part).float() for part in parts])  # (n, tokens, values)
+    middle = values.mean(dim=(0, 1))
+    spread = (values - values.mean(dim=0)).square().mean(dim=(0, 1)).sqrt()
+    factor = SPREAD / spread.clamp(min=_NOTHING)
+    layer.weight.mul_(factor[:, None])
+    layer.bias.copy_((layer.bias - middle) * factor)
+    for reader in (model.upsampler.from_latents, model.consistency.from_latents):
+        if reader is not None:
+            reader.bias.add_(reader.weight @ torch.tanh(middle))
+            reader.weight.div_(factor)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from m2l2_mir.model import spectrogram
@@ -26,7 +27,7 @@ def test_the_latents_vary_and_the_heads_know_the_mean() -> None:
 
     before, _ = state()
     started = START_IDS
-    start(objective, Tones(), whole=True)
+    start(objective, Tones(), new=True)
     after, values = state()
     assert after["effective_rank"] > before["effective_rank"]
     assert after["bounded_std"] > 2 * before["bounded_std"]
@@ -44,6 +45,34 @@ def test_loaded_weights_are_kept() -> None:
     config = recipe(consistency_weight=0.0)
     objective = Objective(random_model(config.model_config, 0), config)
     kept = objective.model.encoder.to_bottleneck.weight.clone()
-    start(objective, Tones(), whole=False)
+    start(objective, Tones(), new=False)
     assert torch.equal(kept, objective.model.encoder.to_bottleneck.weight)
     assert float(objective.heads["bands"].bias.detach().abs().max()) > 0
+
+
+def test_latents_get_their_spread_back_and_are_read_as_before() -> None:
+    config = recipe(explicit_weight=1.0, respread=True)
+    objective = Objective(random_model(config.model_config, 0), config)
+    model = objective.model
+    start(objective, Tones(), new=True)
+    with torch.no_grad():  # as long training leaves them: small, and not around 0
+        model.encoder.to_bottleneck.weight.mul_(0.05)
+        model.encoder.to_bottleneck.bias.mul_(0.05).add_(0.1)
+    samples = config.model_config.chunk_samples + config.model_config.overlap
+    inputs = model.encoder_inputs(
+        spectrogram.analyze(Tones().batch(range(64), samples, torch.device("cpu")), model.config)
+    )
+
+    def seen() -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.no_grad():
+            values = model.encoder(inputs)
+            return values, model.upsampler.from_latents(torch.tanh(values))
+
+    before = seen()[1]
+    start(objective, Tones(), new=False)
+    values, after = seen()
+    spread = (values - values.mean(dim=0)).square().mean(dim=(0, 1)).sqrt()
+    assert float(spread.mean()) == pytest.approx(0.5, rel=0.2)
+    assert float(values.mean(dim=(0, 1)).abs().max()) < 0.2
+    varying = before - before.mean(dim=0)
+    assert float((after - before).norm() / varying.norm()) < 0.35
