@@ -14,7 +14,7 @@ def recipe(**changes: object) -> TrainingConfig:
 
 
 def test_recipes_of_the_package() -> None:
-    assert recipe_names() == ["low-budget", "paper"]
+    assert recipe_names() == ["low-budget", "low-budget-decoder", "paper"]
     for name in recipe_names():
         config = TrainingConfig.load(name)
         assert config.name == name
