@@ -10,7 +10,7 @@ import json
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from m2l2_mir import __version__
 from m2l2_mir.cli_corpus import corpus, pack
 from m2l2_mir.cli_datasets import DataHomeOption, SeedOption, SizeOption, datasets, load_and_render
+from m2l2_mir.cli_models import models
 from m2l2_mir.cli_probe import probe
 from m2l2_mir.cli_train import train
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
@@ -54,14 +55,13 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-models = typer.Typer(help="Models: what there is, with size, licence and citation.", no_args_is_help=True)
 app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")
 app.add_typer(corpus, name="corpus")
 app.add_typer(probe, name="probe")
 
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A .safetensors file, or random:PRESET (see 'm2l2 models list').")
+    str, typer.Option("--model", "-m", help="A name of 'm2l2 models list', a .safetensors file or random:PRESET.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -146,7 +146,8 @@ def demo(
     ),
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
-    quick: Annotated[bool, typer.Option("--quick", help="Six short tracks instead of twelve.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Six short tracks instead of twelve, and one probe.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="All four probes instead of pitch and key.")] = False,
 ) -> None:
     """Render a dozen short tracks, embed them and show what the embeddings hold.
 
@@ -154,47 +155,16 @@ def demo(
     """
     from m2l2_mir.demo import run_demo
 
+    if quick and full:
+        raise InputError("--quick and --full exclude each other; give one of them")
     _no_untrained_warnings()
-    report = run_demo(out, model=model, device=device, quick=quick, say=typer.echo)
+    size: Literal["quick", "default", "full"] = "quick" if quick else "full" if full else "default"
+    report = run_demo(out, model=model, device=device, size=size, say=typer.echo)
     typer.echo(f"Report: {report.resolve()}")
 
 
 app.command()(train)
 app.command()(pack)
-
-
-@models.command("list")
-def list_models(as_json: JsonOption = False) -> None:
-    """List the presets of the family, with their size and whether weights are at hand."""
-    from m2l2_mir.model.catalogue import catalogue
-
-    rows = catalogue()
-    if as_json:
-        typer.echo(json.dumps(rows))
-        return
-    for row in rows:
-        shape = f"{row['num_embeddings']} x {row['latent_dim']}"
-        typer.echo(f"{row['name']:20} {row['parameters'] / 1e6:7.2f} M  {shape:7} {row['weights']:34} {row['about']}")
-
-
-@models.command("show")
-def show_model(
-    name: Annotated[str, typer.Argument(help="A preset, checkpoint or random:PRESET.")], as_json: JsonOption = False
-) -> None:
-    """Show configuration, licence and citation of one model."""
-    from m2l2_mir.model.catalogue import describe
-
-    facts = describe(name)
-    if as_json:
-        typer.echo(json.dumps(facts))
-        return
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            typer.echo(f"{key}:")
-            for field, setting in value.items():
-                typer.echo(f"  {field} = {setting}")
-        else:
-            typer.echo(f"{key}: {value}")
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from m2l2_mir.audio import save
 from m2l2_mir.embedding import extract as extract_module
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import StoreError
-from m2l2_mir.model.config import preset_names
 
 TINY = ["--model", "random:m2l2-tiny", "--device", "cpu"]
 COMMAND = [sys.executable, "-c", "from m2l2_mir.cli import main; main()"]
@@ -189,36 +188,6 @@ def test_nothing_to_embed_is_said(m2l2, tmp_path):
 
 def test_version(m2l2):
     assert m2l2("--version") == (0, f"m2l2-mir {__version__}\n", "")
-
-
-def test_models_list(m2l2):
-    code, out, _ = m2l2("models", "list")
-    assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == preset_names()
-    assert all("untrained" in line for line in out.splitlines())
-    code, out, _ = m2l2("models", "list", "--json")
-    rows = json.loads(out)
-    assert [row["name"] for row in rows] == preset_names()
-    sizes = {row["name"]: row["parameters"] for row in rows}
-    assert sizes["m2l2-tiny"] < 5e5
-    assert sizes["m2l2-small"] < 8e6
-
-
-@pytest.mark.parametrize("name", ["m2l2-tiny", "random:m2l2-tiny:7"])
-def test_models_show(m2l2, name):
-    code, out, _ = m2l2("models", "show", name)
-    assert code == 0
-    for part in ["name: m2l2-tiny", "untrained" if ":" not in name else name, "MIT", "arXiv 2501.17578", "  dim = 64"]:
-        assert part in out
-    facts = json.loads(m2l2("models", "show", name, "--json")[1])
-    assert facts["config"]["dim"] == 64
-    assert facts["parameters"] < 5e5
-
-
-def test_models_show_of_nothing(m2l2):
-    code, out, err = m2l2("models", "show", "m2l2-tinny")
-    assert (code, out) == (2, "")
-    assert re.fullmatch(r"m2l2: no model 'm2l2-tinny': .*did you mean 'm2l2-tiny'\?\n", err)
 
 
 # In a process of its own, where that is what matters

@@ -1,4 +1,6 @@
 """The Music2Latent2 family: networks, decoding, checkpoints."""
 
-DEFAULT_MODEL = "random:m2l2-small"
+from m2l2_mir.model.shipped import default_model
+
+DEFAULT_MODEL = default_model()
 """What is used where no model is named."""

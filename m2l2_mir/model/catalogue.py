@@ -9,26 +9,28 @@ from typing import Any
 import torch
 
 from m2l2_mir.model.autoencoder import Music2Latent2
-from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.model.checkpoint import checkpoint_path, load_model, read_metadata
 from m2l2_mir.model.config import PRESETS, ModelConfig, preset_names
+from m2l2_mir.model.shipped import card_beside, shipped_names, shipped_path
 
-__all__ = ["catalogue", "describe"]
+__all__ = ["catalogue", "count_parameters", "describe"]
 
 CITATIONS = {
     "codicodec": "CoDiCodec, arXiv 2509.09836",
     "": "Pasini, Lattner, Fazekas: Music2Latent2, arXiv 2501.17578",
 }
+NOT_STATED = "not stated in the checkpoint"
 
 
 def catalogue() -> list[dict[str, Any]]:
-    """Return one row a preset: name, parameters, K, d, weights at hand, one line about it."""
+    """Return one row a preset: name, parameters, K, d, weights at hand with size and licence, one line about it."""
     return [
         {
             "name": name,
-            "parameters": _parameters(config := ModelConfig.preset(name)),
+            "parameters": count_parameters(config := ModelConfig.preset(name)),
             "num_embeddings": config.num_embeddings,
             "latent_dim": config.latent_dim,
-            "weights": f"untrained, as random:{name}",
+            **_at_hand(name),
             "about": _about(name),
         }
         for name in preset_names()
@@ -36,7 +38,7 @@ def catalogue() -> list[dict[str, Any]]:
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return configuration, size, licence and citation of a preset, checkpoint or ``random:`` model.
+    """Return configuration, size, data, licence, citation and card of a preset, checkpoint or ``random:`` model.
 
     Raises
     ------
@@ -44,27 +46,41 @@ def describe(name: str) -> dict[str, Any]:
         There is no such model.
     """
     stated: Mapping[str, str] = {}
-    if name in preset_names():
+    card = None
+    if name in preset_names() and name not in shipped_names():
         config, weights = ModelConfig.preset(name), f"untrained, as random:{name}"
     else:
         model = load_model(name, device="cpu")
         config, weights, stated = model.config, model.weights_id, model.metadata
+        card = None if name.startswith("random:") else card_beside(checkpoint_path(name))
     citation = CITATIONS["codicodec" if config.name == "codicodec" else ""]
+    told = {key: stated[key] for key in ("training", "data") if key in stated}
     return {
         "name": config.name,
         "weights": weights,
-        "parameters": _parameters(config),
+        "parameters": count_parameters(config),
         "embeddings": f"{config.num_embeddings} x {config.latent_dim} for each {config.chunk_seconds:.3f} s of music",
         "compression": f"{config.compression:g} x",
-        "licence": stated.get("licence", "MIT" if "random:" in weights else "not stated in the checkpoint"),
+        **told,
+        "licence": stated.get("licence", "MIT" if "random:" in weights else NOT_STATED),
         "citation": stated.get("citation", citation),
+        **({} if card is None else {"card": str(card)}),
         "config": config.to_dict(),
     }
 
 
-def _parameters(config: ModelConfig) -> int:
+def count_parameters(config: ModelConfig) -> int:
+    """Number of weights that a model of this configuration has."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in Music2Latent2(config).parameters())
+
+
+def _at_hand(name: str) -> dict[str, Any]:
+    if name not in shipped_names():
+        return {"weights": f"untrained, as random:{name}", "megabytes": None, "licence": "MIT"}
+    path = shipped_path(name)
+    licence = read_metadata(path).get("licence", NOT_STATED)
+    return {"weights": "shipped", "megabytes": round(path.stat().st_size / 1e6, 1), "licence": licence}
 
 
 def _about(preset: str) -> str:

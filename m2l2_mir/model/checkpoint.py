@@ -1,7 +1,8 @@
 """Models by name or file: checkpoints with their configuration inside.
 
 A checkpoint is one safetensors file. Its metadata hold the configuration, the SHA-256 of all that (checked on
-load) and, where given, licence and citation. Nothing is ever unpickled from a native checkpoint.
+load) and, where given, licence and citation. Tensors in half precision are float32 again once loaded. Nothing is ever
+unpickled from a native checkpoint.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import CheckpointError, ConfigError
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.config import ModelConfig, preset_names
+from m2l2_mir.model.shipped import shipped_names, shipped_path, verified_path
 from m2l2_mir.recipe import close_match
 
-__all__ = ["load_model", "random_model", "save_model", "tensors_sha256"]
+__all__ = ["checkpoint_path", "load_model", "random_model", "read_metadata", "save_model", "tensors_sha256"]
 
 FORMAT = "m2l2-mir/1"
 DEFAULT_SEED = 0
@@ -37,8 +39,8 @@ def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
     Parameters
     ----------
     name : str or Path
-        A ``.safetensors`` checkpoint, or ``"random:PRESET"`` (or ``"random:config.toml"``, and optionally a seed:
-        ``"random:m2l2-small:3"``) for untrained weights.
+        A ``.safetensors`` checkpoint, a model that is shipped (see ``m2l2 models list``), or ``"random:PRESET"`` (or
+        ``"random:config.toml"``, and optionally a seed: ``"random:m2l2-small:3"``) for untrained weights.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
 
@@ -55,15 +57,30 @@ def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
     text = os.fspath(name)
     if text.startswith("random:"):
         return _random_by_name(text).to(target)
-    path = Path(text)
+    if text in shipped_names():
+        return _load_file(verified_path(text)).to(target)
+    return _load_file(checkpoint_path(text)).to(target)
+
+
+def checkpoint_path(name: str) -> Path:
+    """Where the weights of a file or of a shipped model lie; the file is not read.
+
+    Raises
+    ------
+    CheckpointError
+        There are no such weights.
+    """
+    if name in shipped_names():
+        return shipped_path(name)
+    path = Path(name)
     if path.suffix == ".safetensors" or path.exists():
-        return _load_file(path).to(target)
-    if text in preset_names():
+        return path
+    if name in preset_names():
         raise CheckpointError(
-            f"no trained weights of {text!r} are shipped yet; give a .safetensors file, or 'random:{text}' (untrained)"
+            f"no trained weights of {name!r} are shipped yet; give a .safetensors file, or 'random:{name}' (untrained)"
         )
     known = [*preset_names(), *(f"random:{preset}" for preset in preset_names())]
-    raise CheckpointError(f"no model {text!r}: neither a file nor a known name{close_match(text, known)}")
+    raise CheckpointError(f"no model {name!r}: neither a file nor a known name{close_match(name, known)}")
 
 
 def random_model(config: ModelConfig, seed: int = DEFAULT_SEED) -> Music2Latent2:
@@ -75,16 +92,31 @@ def random_model(config: ModelConfig, seed: int = DEFAULT_SEED) -> Music2Latent2
     return model
 
 
-def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str, str] | None = None) -> str:
+def save_model(
+    model: Music2Latent2, path: str | Path, *, metadata: Mapping[str, str] | None = None, half: bool = False
+) -> str:
     """Write a checkpoint, atomically, and return its SHA-256 (of tensors and configuration).
+
+    Parameters
+    ----------
+    model
+        Its own metadata are kept.
+    path
+        Of the file.
+    metadata
+        Added to the model's own.
+    half
+        Store float16: half the size.
 
     Raises
     ------
     CheckpointError
-        The file cannot be written.
+        The file cannot be written, or a weight is beyond the range of float16.
     """
     path = Path(path)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    if half:
+        tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
     config = json.dumps(model.config.to_dict())
     sha256 = tensors_sha256(tensors, config)
     header = {
@@ -103,6 +135,17 @@ def save_model(model: Music2Latent2, path: str | Path, *, metadata: Mapping[str,
     return sha256
 
 
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a checkpoint states beside its tensors, which are not read.
+
+    Raises
+    ------
+    CheckpointError
+        There is no such file, or it cannot be read.
+    """
+    return _opened(Path(path), with_tensors=False)[0]
+
+
 def tensors_sha256(tensors: Mapping[str, Tensor], config: str = "") -> str:
     """SHA-256 over a configuration as text, and the names, types, shapes and bytes of `tensors` in order of name."""
     digest = hashlib.sha256(config.encode())
@@ -112,17 +155,30 @@ def tensors_sha256(tensors: Mapping[str, Tensor], config: str = "") -> str:
     return digest.hexdigest()
 
 
-def _load_file(path: Path) -> Music2Latent2:
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    halved = tensor.half()
+    if not torch.equal(halved.isfinite(), tensor.isfinite()):
+        raise CheckpointError(f"{name} holds {tensor.abs().max():.3g}, beyond the range of float16; keep float32")
+    return halved
+
+
+def _opened(path: Path, *, with_tensors: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
     if not path.is_file():
         raise CheckpointError(f"no checkpoint at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            names = file.keys() if with_tensors else ()
+            return file.metadata() or {}, {name: file.get_tensor(name) for name in names}
     except (SafetensorError, OSError, struct.error) as error:
         raise CheckpointError(
             f"{path} is not a readable safetensors checkpoint ({error}); fetch or convert it again"
         ) from error
+
+
+def _load_file(path: Path) -> Music2Latent2:
+    header, tensors = _opened(path)
     if header.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} is no m2l2-mir checkpoint: its format is {header.get('format')!r}, not {FORMAT!r}"

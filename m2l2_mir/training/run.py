@@ -13,9 +13,11 @@ from lightning_fabric import Fabric
 
 from m2l2_mir.model.checkpoint import save_model
 from m2l2_mir.training.best import BEST, Best, read_best
+from m2l2_mir.training.card import write_card
 from m2l2_mir.training.config import TrainingConfig
 from m2l2_mir.training.metrics import Metrics
 from m2l2_mir.training.objective import Objective
+from m2l2_mir.training.stages import earlier_stages, stages_of, story
 from m2l2_mir.training.state import load_state, new_history, resumed_history, save_state, write_history
 from m2l2_mir.training.steps import phase_of
 from m2l2_mir.training.watch import Watch
@@ -51,6 +53,7 @@ class Run:
         self.folder, self.config, self.objective, self.optimizer = folder, config, objective, optimizer
         self.step = 0  # steps done
         self.averaged = copy.deepcopy(objective.model).requires_grad_(False).eval().to(fabric.device)
+        self.averaged.metadata = {}  # what the weights that it begins with state is no longer true
         # the same memory, called as the objective calls it
         self._average = {f"model.{name}": value for name, value in self.averaged.state_dict().items()}
         self._leads, self._device = fabric.is_global_zero, _name(fabric)
@@ -75,12 +78,14 @@ class Run:
             self.step = load_state(self.folder, self.objective, self._average, self.optimizer)
         else:
             self._history = new_history(self.folder, self.config, data, init_from)
+            self._history["earlier"] = [] if init_from is None else earlier_stages(init_from)
         if self._leads:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._best = read_best(self.folder) if resume else None
             self._metrics = Metrics(self.folder, self.step)
         stretch = {"from_step": self.step, "to_step": self.step, "device": self._device, "seconds": 0.0}
-        self._history["stretches"].append(stretch)
+        threads = {"threads": torch.get_num_threads()} if self.averaged.device.type == "cpu" else {}
+        self._history["stretches"].append(stretch | threads)
         if self._leads:
             self._write_history()  # before any state, so that a folder with a state can be resumed
 
@@ -126,23 +131,29 @@ class Run:
         self.saved = time.monotonic()
 
     def end(self) -> None:
-        """Save, and close the metrics."""
+        """Save, close the metrics, and write the model card."""
         self.save()
         if self._metrics is not None:
             self._metrics.close()
+            write_card(self.folder, weights=WEIGHTS)
 
-    def _write_history(self) -> None:
+    def _note_time(self) -> None:
         seconds = round(time.monotonic() - self._started, 1)
         self._history["stretches"][-1] |= {"to_step": self.step, "seconds": seconds}
+
+    def _write_history(self) -> None:
+        self._note_time()
         if self._best is not None:
             self._history["best"] = asdict(self._best)
         write_history(self.folder, self._history)
 
     def _save_weights(self, name: str, metadata: dict[str, str]) -> None:
-        config = self.config
+        config, path = self.config, self.folder / name
+        self._note_time()
         self.averaged.weights_id = f"{config.name}, step {self.step}"
         note = f"{config.name}, {self.step} of {config.steps} steps of {config.batch_size} windows"
-        save_model(self.averaged, self.folder / name, metadata={"training": note, **metadata})
+        told = {"training": note, **story(stages_of(self._history, path)), **metadata}
+        save_model(self.averaged, path, metadata=told)
 
 
 def _name(fabric: Fabric) -> str:

@@ -237,8 +237,32 @@ def test_unknown_names_say_what_was_meant(name, message):
 
 
 def test_presets_without_weights_say_so():
-    with pytest.raises(CheckpointError, match=r"no trained weights of 'm2l2-small'.*'random:m2l2-small'"):
-        load_model("m2l2-small", device="cpu")
+    with pytest.raises(CheckpointError, match=r"no trained weights of 'm2l2-tiny'.*'random:m2l2-tiny'"):
+        load_model("m2l2-tiny", device="cpu")
+
+
+def test_half_precision_takes_half_the_bytes_and_embeds_the_same(model, saved, tmp_path):
+    path = tmp_path / "half.safetensors"
+    save_model(model, path, metadata={"licence": "MIT", "training": "6 steps"}, half=True)
+    with safe_open(path, framework="pt") as file:
+        assert {file.get_tensor(name).dtype for name in file.keys()} == {torch.float16}  # noqa: SIM118 (not a dict)
+    assert path.stat().st_size < 0.6 * saved.stat().st_size
+    loaded = load_model(path, device="cpu")
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {torch.float32}
+    assert loaded.metadata == {"licence": "MIT", "training": "6 steps"}
+    waveform = 0.1 * torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+    full, half = (one.encode(waveform, 44_100).flatten() for one in (model, loaded))
+    assert not torch.equal(full, half)
+    assert torch.cosine_similarity(full, half, dim=0) > 0.9999
+
+
+def test_weights_beyond_half_precision_are_refused(make_model, tmp_path):
+    model = make_model()
+    with torch.no_grad():
+        model.encoder.latents[0, 0] = 1e5
+    with pytest.raises(CheckpointError, match=r"encoder\.latents holds 1e\+05.*float16"):
+        save_model(model, tmp_path / "half.safetensors", half=True)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cpu:x"])
