@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import warnings
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -87,6 +89,7 @@ def run_probes(
     """
     from m2l2_mir.probe.inputs import View
     from m2l2_mir.probe.recipe import probe_names
+    from m2l2_mir.probe.report import write_report
     from m2l2_mir.probe.sources import Sources
 
     warnings.simplefilter("ignore", UntrainedWarning)
@@ -102,7 +105,7 @@ def run_probes(
         "label": label,
         "splits": splits or (),
         "readouts": readouts or (),
-        "seeds": seeds or (QUICK_SEEDS if quick else None),
+        "seeds": seeds if seeds is not None else QUICK_SEEDS if quick else None,
         "folds": folds,
         "size": "quick" if quick else size,
         "data_home": data_home,
@@ -111,6 +114,7 @@ def run_probes(
         "device": device,
         "jobs": jobs,
         "quiet": as_json,
+        "command": shlex.join(["m2l2", *sys.argv[1:]]),
     }
     wanted = list(dict.fromkeys(one for name in names for one in (probe_names() if name == "all" else [name])))
     told, failures = [], 0
@@ -126,11 +130,14 @@ def run_probes(
             continue
         failures += any(section["left_out"] for section in scores["sections"])
         told.append({"probe": name, "sentence": scores["sentence"], "results": str(out / scores["probe"])})
+    report = str(write_report(out)) if any("sentence" in one for one in told) else None
     if as_json:
-        typer.echo(json.dumps({"probes": told}))
+        typer.echo(json.dumps({"probes": told, "report": report}))
     elif len(told) > 1:
         typer.echo("\n" + "\n".join(one.get("sentence") or f"{one['probe']}: failed" for one in told))
         typer.echo(f"All beside each other: {out / 'table.md'}")
+    if report and not as_json:
+        typer.echo(f"Report: {report}")
     if failures:
         raise typer.Exit(DONE_WITH_FAILURES)
 
@@ -161,6 +168,21 @@ def list_probes(as_json: JsonOption = False) -> None:
         typer.echo(
             f"{row['name']:12} {row['metric']:10} on {row['dataset']:12} read-outs: {', '.join(row['readouts'])}"
         )
+
+
+@probe.command("report")
+def report_again(
+    out: Annotated[Path, typer.Argument(help="Results of 'm2l2 probe run'.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Draw the figures and write the report of a run again, from its files alone.
+
+    [bold]m2l2 probe report probes/[/bold]
+    """
+    from m2l2_mir.probe.report import write_report
+
+    report = str(write_report(out))
+    typer.echo(json.dumps({"report": report}) if as_json else f"Report: {report}")
 
 
 @probe.command("compare")
@@ -222,7 +244,7 @@ def _run_one(name: str, sources: Sources, out: Path, **settings: Any) -> dict[st
     if finished(out, name, settings_of(plan, rows)) is None:
         with CountProgress("fitting", quiet=quiet) as progress:
             result = run_probe(plan, rows, jobs=settings["jobs"], progress=progress)
-        write_result(out, result)
+        write_result(out, result, command=settings["command"])
     scores = read_scores(out)[name]
     if not quiet:
         _show(scores, out / name)

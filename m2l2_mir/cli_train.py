@@ -29,6 +29,9 @@ def train(
     hold_out: Annotated[
         list[str] | None, typer.Option(help="Collections (sub-folders, patterns) to watch the loss on, not to hear.")
     ] = None,
+    hear_all: Annotated[
+        bool, typer.Option("--hear-all", help="Train on collections that are marked validation and test too.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     compiled: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Compile the networks first; default: on a GPU only.")
@@ -77,9 +80,13 @@ def train(
         )
     say("\n".join(corpus.summary()))
     held_out = None
-    if patterns := [*(hold_out or ()), *config.hold_out]:
-        corpus, watched = corpus.split(patterns)
+    recommended = [] if hear_all else corpus.recommended
+    if patterns := [*(hold_out or ()), *config.hold_out] or recommended[:1]:
+        watched = corpus.split(patterns)[1]
         held_out = CorpusBatches(watched, seed=config.seed, augmentation=no_augmentation())
+    if unheard := list(dict.fromkeys([*patterns, *recommended])):
+        corpus = corpus.split(unheard)[0]
+        say(f"not heard: {', '.join(unheard)}")
     if not has_tensorboard():
         say('metrics go to metrics.csv alone; for TensorBoard too: pip install "m2l2-mir[train]"')
     weights = run_training(

@@ -56,6 +56,9 @@ def test_a_table_with_a_model_and_vectors(m2l2, table: str, tmp_path: Path) -> N
     assert best["parity"] == best["log-mel"] == 1
     assert best["shuffled labels"] < 0.9
     assert any("untrained" in note for note in scores["notes"])
+    report = (out / "report.html").read_text(encoding="utf-8")
+    assert scores["command"].startswith("m2l2 probe run genre --dataset ")
+    assert "29 of 30" in report.replace("\u00a0", " ")
     # The same command again fits nothing anew.
     before = (out / "genre" / "scores.json").stat().st_mtime_ns
     assert m2l2(*run, "--json")[0] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -57,3 +58,22 @@ def test_train_resumes_holds_out_and_writes_weights(m2l2, tmp_path: Path, monkey
     assert code == 2
     assert "begun with other data" in err
     assert err.count("\n") == 1
+
+
+def test_what_is_marked_as_test_is_not_heard(m2l2, tmp_path: Path) -> None:
+    for seed, collection in enumerate(("one", "two", "three")):
+        (tmp_path / "music" / collection).mkdir(parents=True)
+        noise = np.random.default_rng(seed).normal(scale=0.1, size=(1, 5 * 44100))
+        save(tmp_path / "music" / collection / "a.wav", noise, 44100)
+    splits = {"one": "train", "two": "validation", "three": "test"}
+    table = {name: {"licence": "CC0", "source": "noise", "split": split} for name, split in splits.items()}
+    (tmp_path / "music" / "collections.json").write_text(json.dumps(table))
+    (tmp_path / "my.toml").write_text(RECIPE)
+    heard = {}
+    for name, more in (("kept", ()), ("all", ("--hear-all",))):
+        run = tmp_path / name
+        command = ["train", tmp_path / "my.toml", "--data", tmp_path / "music", "--out", run, "--device", "cpu", *more]
+        code, _, err = m2l2(*command, "--max-minutes", "1e-9")
+        assert code == 0, err
+        heard[name] = set(json.loads((run / "run.json").read_text())["data"]["collections"])
+    assert heard == {"kept": {"one"}, "all": {"one", "two", "three"}}

@@ -22,8 +22,13 @@ def test_quick_demo_writes_a_page_and_does_nothing_twice(m2l2, tmp_path: Path) -
     page = (tmp_path / "index.html").read_text()
     for words in ("untrained weights", "Nearest neighbours", "Data sets that come along", f"{count} of {count} clips"):
         assert words in page
+    assert "What can be read from the embeddings" in page
+    report = (tmp_path / "probes-random-m2l2-tiny-0" / "report.html").read_text()
+    assert all(f'<td data-name="row">{row}</td>' in report for row in ("random:m2l2-tiny", "majority", "log-mel"))
     assert page.count("<audio") == 6 + 2  # the tracks, and two clips of the set
     [tracks, clips] = sorted(tmp_path.glob("embeddings-*"), key=lambda folder: len(folder.name))
+    scores = tmp_path / "probes-random-m2l2-tiny-0" / "pitch" / "scores.json"
+    scored = scores.stat().st_mtime_ns
     assert (len(EmbeddingStore.open(tracks).ok), len(EmbeddingStore.open(clips).ok)) == (6, count)
 
     parts = sorted(clips.rglob("*.parquet"))
@@ -31,3 +36,9 @@ def test_quick_demo_writes_a_page_and_does_nothing_twice(m2l2, tmp_path: Path) -
     assert m2l2(*command)[0] == 0
     assert sorted(clips.rglob("*.parquet")) == parts
     assert [part.stat().st_mtime_ns for part in parts] == times
+    assert scores.stat().st_mtime_ns == scored
+
+
+def test_quick_and_full_exclude_each_other(m2l2, tmp_path: Path) -> None:
+    code, _, err = m2l2("demo", "--quick", "--full", "--out", tmp_path / "demo")
+    assert (code, len(err.splitlines())) == (2, 1)

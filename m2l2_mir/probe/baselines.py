@@ -41,7 +41,7 @@ from m2l2_mir.waveform import map_channels, resample
 
 __all__ = ["BASELINES", "VERSION", "Baseline", "check_names", "features_of_file"]
 
-VERSION = 1
+VERSION = 2
 SEGMENT = 60 * SAMPLE_RATE  # samples; bounds memory, whatever the length of the file
 
 _LEAST_VARIANCE = 1e-10  # as a share of the squared mean

@@ -98,9 +98,12 @@ def tempogram(segment: Segment) -> NDArray[np.floating]:
 
 
 def chunk_tempogram(segment: Segment) -> NDArray[np.floating]:
-    """Autocorrelation of the onset strength within each chunk, by lag in frames from 0 [32, chunks]."""
+    """Autocorrelation of the onset strength within each chunk, by lag in frames from 0 [32, chunks].
+
+    Without librosa's Hann window, which leaves next to nothing of lags beyond half a chunk.
+    """
     chunks = _by_chunk(segment.onset_strength)
-    lags = librosa.feature.tempogram(onset_envelope=chunks, win_length=_CHUNK_FRAMES, center=False)
+    lags = librosa.feature.tempogram(onset_envelope=chunks, win_length=_CHUNK_FRAMES, center=False, window="boxcar")
     return np.asarray(lags[:, :, 0].T)
 
 

@@ -4,7 +4,7 @@ Conventions
 -----------
 * ``OUT/PROBE/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row and metric), ``table.md``,
   ``table.tex`` and ``predictions.parquet`` (a line for each row, seed and track). ``OUT/table.md`` puts the probes of
-  the folder beside each other.
+  the folder beside each other. Figures and ``OUT/report.html``: :mod:`m2l2_mir.probe.report`.
 * ``scores.json`` is written last and removed first: a folder without it is unfinished.
 """
 
@@ -30,7 +30,7 @@ __all__ = ["finished", "plain", "read_predictions", "read_scores", "write_overvi
 SCORES, PREDICTIONS = "scores.json", "predictions.parquet"
 
 
-def write_result(out: Path, result: ProbeResult) -> Path:
+def write_result(out: Path, result: ProbeResult, *, command: str = "") -> Path:
     """Write the files of one probe.
 
     Parameters
@@ -39,6 +39,8 @@ def write_result(out: Path, result: ProbeResult) -> Path:
         Folder of the run; made if need be.
     result
         Of one probe; an older one of the same name is replaced.
+    command
+        That made it, kept beside the scores.
 
     Returns
     -------
@@ -63,7 +65,7 @@ def write_result(out: Path, result: ProbeResult) -> Path:
         ):
             content = text.encode()
             write_durably(folder / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
-        write_json(folder / SCORES, scores | {"sentence": sentence(scores)})
+        write_json(folder / SCORES, scores | {"sentence": sentence(scores), "command": command})
     except OSError as error:
         raise InputError(f"cannot write results into {folder}: {error.strerror or error}") from error
     write_overview(out)

@@ -15,7 +15,7 @@ import pandas as pd
 from m2l2_mir.probe.comparison import NOT_DISTINGUISHABLE, NOT_TESTED
 from m2l2_mir.probe.wording import sentence
 
-__all__ = ["footnotes", "latex", "long_table", "markdown", "overview", "section_table"]
+__all__ = ["footnotes", "latex", "long_table", "markdown", "overview", "overview_table", "section_table", "signs"]
 
 ALIKE = "="  # stands for NOT_DISTINGUISHABLE, and "?" for NOT_TESTED
 
@@ -146,6 +146,17 @@ def long_table(scores: Mapping[str, Any]) -> pd.DataFrame:
 
 def overview(probes: Sequence[Mapping[str, Any]]) -> str:
     """Markdown of several probes beside each other: every row's primary metric, and a sentence for each probe."""
+    said = "\n".join(f"* {sentence(scores)}." for scores in probes)
+    return f"{_markdown_table(overview_table(probes))}\n\n{signs()}.\n\n{said}\n"
+
+
+def signs() -> str:
+    """What stands after numbers of :func:`overview_table`."""
+    return f"'{ALIKE}': {NOT_DISTINGUISHABLE} from the first row, '?': {NOT_TESTED}"
+
+
+def overview_table(probes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Several probes beside each other, as text: one line for each row, its primary metric with the interval."""
     columns = {}
     for scores in probes:
         section = scores["sections"][0]
@@ -158,10 +169,7 @@ def overview(probes: Sequence[Mapping[str, Any]]) -> str:
         }
     table = pd.DataFrame(columns).fillna("")
     order = dict.fromkeys(row["name"] for scores in probes for row in scores["rows"])
-    table = table.loc[list(order)].rename_axis("row").reset_index()
-    said = "\n".join(f"* {sentence(scores)}." for scores in probes)
-    signs = f"'{ALIKE}': {NOT_DISTINGUISHABLE} from the first row, '?': {NOT_TESTED}."
-    return f"{_markdown_table(table)}\n\n{signs}\n\n{said}\n"
+    return table.loc[list(order)].rename_axis("row").reset_index()
 
 
 def _markdown_table(table: pd.DataFrame) -> str:

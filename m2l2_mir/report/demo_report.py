@@ -217,7 +217,7 @@ def _reading_section(library: Library, trained: bool) -> str:
         *sentences,
         f"n = {n} tracks and {library.neighbours.size} neighbour pairs, which overlap: enough to see whether "
         "the library hangs together, too few to rank models by.",
-        "Tracks of one piece share its key, tempo, style and notes all at once. This page cannot say which "
+        "Tracks of one piece share its key, tempo, style and notes all at once. Neighbours cannot say which "
         "of these the embeddings picked up; probes and the disentanglement analysis can.",
         "The average spectrum is the bar to clear: it hears timbre and register, but not order or rhythm.",
     ]

@@ -2,12 +2,9 @@
 
 Conventions
 -----------
-* A function takes arrays and returns a `matplotlib.figure.Figure`; pyplot and its state are never used.
-* Sizes are in CSS pixels (the figures are drawn at 72 dots an inch), small enough to stay legible when a
-  phone scales them down.
-* One diverging scale, centred at 0: blue is negative, rust positive, and strength is opacity, so that zero is
-  the paper, white or black. The ink colours below are place-holders; `page.figure_svg` makes them follow the
-  reader's theme.
+* A function takes arrays and returns a `matplotlib.figure.Figure`; sizes are in pixels, see
+  :mod:`m2l2_mir.report.drawing`.
+* One diverging scale, centred at 0: blue is negative, rust positive, and strength is opacity.
 """
 
 from __future__ import annotations
@@ -15,15 +12,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-INK, MUTED, RULE, PAPER = "#010203", "#040506", "#070809", "#0a0b0c"
-NEGATIVE, POSITIVE, MAGNITUDE = "#2563a8", "#c2512f", "#7a5195"
+from m2l2_mir.report.drawing import (
+    INK,
+    MAGNITUDE,
+    MUTED,
+    PAPER,
+    RULE,
+    SMALL_TEXT,
+    TEXT,
+    canvas,
+    diverging,
+    image,
+    shaded,
+)
+
 GROUP_COLOURS = ("#2a9187", "#a2699f", "#bd8f2c", "#5f7f9e", "#c46f8b", "#7f963f", "#8d7565", "#4e9fc4")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-
-_TEXT, _SMALL_TEXT = 11.0, 10.0
 
 
 def colour_limit(values: np.ndarray) -> float:
@@ -51,8 +57,8 @@ def heat_map(matrix: np.ndarray, *, limit: float, bare: bool = False, width: flo
     rows, columns = matrix.shape
     margins = (1.0, 1.0, 1.0, 1.0) if bare else (46.0, 4.0, 34.0, 4.0)  # left, right, bottom, top
     image_height = (width - margins[0] - margins[1]) * min(0.5, 2.0 * rows / columns)
-    figure, axes = _canvas(width, image_height + margins[2] + margins[3], margins)
-    _image(axes, _diverging(matrix, limit))
+    figure, axes = canvas(width, image_height + margins[2] + margins[3], margins)
+    image(axes, diverging(matrix, limit))
     if bare:
         axes.set_xticks([])
         axes.set_yticks([])
@@ -60,8 +66,8 @@ def heat_map(matrix: np.ndarray, *, limit: float, bare: bool = False, width: flo
     axes.set_yticks(range(rows), [str(row + 1) for row in range(rows)])
     steps = [0, *range(max(1, columns // 4) - 1, columns, max(1, columns // 4))]
     axes.set_xticks(steps, [str(step + 1) for step in steps])
-    axes.set_xlabel("dimension", color=MUTED, fontsize=_TEXT)
-    axes.set_ylabel("embedding", color=MUTED, fontsize=_TEXT)
+    axes.set_xlabel("dimension", color=MUTED, fontsize=TEXT)
+    axes.set_ylabel("embedding", color=MUTED, fontsize=TEXT)
     return figure
 
 
@@ -82,11 +88,11 @@ def small_multiples(matrices: np.ndarray, *, limit: float | None = None, width: 
 
 def colour_scale(limit: float, *, label: str, width: float = 260.0) -> Figure:
     """Draw the key to the diverging scale."""
-    figure, axes = _canvas(width, 46.0, (14.0, 14.0, 34.0, 2.0))
-    _image(axes, _diverging(np.linspace(-limit, limit, 129)[None], limit))
+    figure, axes = canvas(width, 46.0, (14.0, 14.0, 34.0, 2.0))
+    image(axes, diverging(np.linspace(-limit, limit, 129)[None], limit))
     axes.set_yticks([])
     axes.set_xticks([0, 64, 128], [f"−{limit:.2g}", "0", f"+{limit:.2g}"])
-    axes.set_xlabel(label, color=MUTED, fontsize=_SMALL_TEXT, labelpad=1)
+    axes.set_xlabel(label, color=MUTED, fontsize=SMALL_TEXT, labelpad=1)
     return figure
 
 
@@ -117,7 +123,7 @@ def plane_map(
     Figure
         Both axes on one scale, for distances to be comparable.
     """
-    figure, axes = _canvas(width, width * 0.92, (24.0, 10.0, 34.0, 10.0))
+    figure, axes = canvas(width, width * 0.92, (24.0, 10.0, 34.0, 10.0))
     for (x, y), colour, marker in zip(points, colours, markers, strict=True):
         axes.plot(
             x,
@@ -136,11 +142,11 @@ def plane_map(
     axes.set_axisbelow(True)
     axes.set_xticklabels([])
     axes.set_yticklabels([])
-    axes.set_xlabel(f"first component, {shares[0]:.0%} of the variance", color=MUTED, fontsize=_TEXT)
-    axes.set_ylabel(f"second component, {shares[1]:.0%}", color=MUTED, fontsize=_TEXT)
+    axes.set_xlabel(f"first component, {shares[0]:.0%} of the variance", color=MUTED, fontsize=TEXT)
+    axes.set_ylabel(f"second component, {shares[1]:.0%}", color=MUTED, fontsize=TEXT)
     step = 2 * reach / width  # data units a pixel
     for label, place in zip(labels, _label_places(points / step) * step, strict=True):
-        axes.text(float(place[0]), float(place[1]), label, color=INK, fontsize=_TEXT, ha="center", va="center")
+        axes.text(float(place[0]), float(place[1]), label, color=INK, fontsize=TEXT, ha="center", va="center")
     return figure
 
 
@@ -167,8 +173,8 @@ def similarity_matrix(
     width : float
         In pixels.
     """
-    figure, axes = _canvas(width, width - 8.0, (26.0, 6.0, 22.0, 2.0))
-    _image(axes, _diverging(similarity * ~np.eye(len(labels), dtype=bool), limit))
+    figure, axes = canvas(width, width - 8.0, (26.0, 6.0, 22.0, 2.0))
+    image(axes, diverging(similarity * ~np.eye(len(labels), dtype=bool), limit))
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
     for ticks in (axes.get_xticklabels(), axes.get_yticklabels()):
@@ -200,52 +206,21 @@ def evolution(chunks: np.ndarray, *, chunk_seconds: float | None = None, width: 
         Embeddings down, time across; opacity is the root-mean-square distance over dimensions.
     """
     distance = np.sqrt(np.square(chunks - chunks.mean(axis=0)).mean(axis=2)).T  # (K, chunks)
-    figure, axes = _canvas(width, 310.0, (46.0, 4.0, 34.0, 4.0))
+    figure, axes = canvas(width, 310.0, (46.0, 4.0, 34.0, 4.0))
     strength = distance / max(float(distance.max()), 1e-9)
-    _image(axes, _shaded(strength, np.full(strength.shape, MAGNITUDE)))
+    image(axes, shaded(strength, np.full(strength.shape, MAGNITUDE)))
     rows, columns = distance.shape
     axes.set_yticks(range(rows), [str(row + 1) for row in range(rows)])
-    axes.set_ylabel("embedding", color=MUTED, fontsize=_TEXT)
+    axes.set_ylabel("embedding", color=MUTED, fontsize=TEXT)
     if chunk_seconds is None:
         axes.set_xticks(range(0, columns, max(1, columns // 8)))
         axes.set_xticklabels([str(int(tick) + 1) for tick in axes.get_xticks()])
-        axes.set_xlabel("chunk", color=MUTED, fontsize=_TEXT)
+        axes.set_xlabel("chunk", color=MUTED, fontsize=TEXT)
     else:
         seconds = np.arange(0, columns * chunk_seconds, max(1, round(columns * chunk_seconds / 6)))
         axes.set_xticks(seconds / chunk_seconds - 0.5, [f"{second:g}" for second in seconds])
-        axes.set_xlabel("seconds", color=MUTED, fontsize=_TEXT)
+        axes.set_xlabel("seconds", color=MUTED, fontsize=TEXT)
     return figure
-
-
-def _canvas(width: float, height: float, margins: tuple[float, float, float, float]) -> tuple[Figure, Axes]:
-    """One pair of axes with margins (left, right, bottom, top) in pixels, and no frame."""
-    left, right, bottom, top = margins
-    figure = Figure(figsize=(width / 72, height / 72), dpi=72)
-    figure.patch.set_alpha(0.0)
-    frame = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
-    axes = figure.add_axes(frame)
-    axes.patch.set_alpha(0.0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.tick_params(length=0, labelsize=_SMALL_TEXT, labelcolor=MUTED, pad=4)
-    return figure, axes
-
-
-def _image(axes: Axes, pixels: np.ndarray) -> None:
-    axes.imshow(pixels, aspect="auto", interpolation="none")
-
-
-def _diverging(values: np.ndarray, limit: float) -> np.ndarray:
-    return _shaded(np.clip(np.abs(values) / limit, 0, 1), np.where(values < 0, NEGATIVE, POSITIVE))
-
-
-def _shaded(strength: np.ndarray, colours: np.ndarray) -> np.ndarray:
-    """RGBA picture whose opacity is ``strength`` (0 to 1) in the hue of ``colours`` (hex strings)."""
-    pixels = np.empty((*strength.shape, 4))
-    for colour in np.unique(colours):
-        pixels[colours == colour, :3] = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    pixels[..., 3] = strength
-    return pixels
 
 
 def _label_places(points: np.ndarray) -> np.ndarray:

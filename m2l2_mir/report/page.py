@@ -27,11 +27,13 @@ import soundfile
 import soxr
 from matplotlib.figure import Figure
 
-from m2l2_mir.report.figures import INK, MUTED, PAPER, RULE
+from m2l2_mir.report.drawing import INK, MUTED, PAPER, RULE
 
 CLIP_RATE = 44_100
 
 _THEME = {INK: "var(--ink)", MUTED: "var(--muted)", RULE: "var(--rule)", PAPER: "var(--card)"}
+_PRINT = {INK: "#1c1f23", MUTED: "#50565e", RULE: "#dddcd7", PAPER: "#ffffff"}
+_RASTER_DPI = 144  # of what is drawn as pixels, such as thousands of points
 _POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -60,28 +62,27 @@ def figure_svg(figure: Figure, *, alt: str, identifier: str) -> str:
     Parameters
     ----------
     figure : Figure
-        From :mod:`m2l2_mir.report.figures`.
+        Drawn by :mod:`m2l2_mir.report.drawing`.
     alt : str
         What the figure shows, for who cannot see it.
     identifier : str
         Distinct within the page; it keeps the ids inside the figures apart.
     """
-    buffer = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "m2l2-mir"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = _svg(figure)
     view = re.search(r'viewBox="([^"]+)"', svg)
     box = view.group(1) if view else ""
     opening = f'<svg viewBox="{box}" role="img" aria-label="{escape(alt)}">'
     svg = re.sub(r"^<svg[^>]*>", lambda _: opening, svg)
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{identifier}-", svg)
     svg = re.sub(r"font: ([^;\"]*?px) [^;\"]+", r"font: \1 var(--sans)", svg)
-    for placeholder, colour in _THEME.items():
-        svg = svg.replace(placeholder, colour)
-    return re.sub(r">\s+<", "><", svg).strip()
+    return _inked(svg, _THEME)
+
+
+def figure_file(figure: Figure) -> bytes:
+    """Turn a figure into an SVG file on white paper, for print and slides."""
+    svg = _svg(figure)
+    svg = re.sub(r"^<svg[^>]*>", lambda opening: f'{opening[0]}<rect width="100%" height="100%" fill="#ffffff"/>', svg)
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{_inked(svg, _PRINT)}\n'.encode()
 
 
 def figure(svg: str, *, caption: str = "") -> str:
@@ -183,6 +184,23 @@ def page(title: str, *sections: str, lede: str, badge: str = "", badge_note: str
         f'<header><h1>{escape(title)}</h1><p class="lede">{escape(lede)}</p>{mark}</header>'
         f"<main>{''.join(sections)}</main><script>{script}</script></body></html>\n"
     )
+
+
+def _svg(figure: Figure) -> str:
+    """A figure as one ``<svg>`` element with real text, the same bytes for the same figure."""
+    buffer = io.StringIO()
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "m2l2-mir"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None}, dpi=_RASTER_DPI)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+
+
+def _inked(svg: str, colours: Mapping[str, str]) -> str:
+    for placeholder, colour in colours.items():
+        svg = svg.replace(placeholder, colour)
+    return re.sub(r">\s+<", "><", svg).strip()
 
 
 def _asset(name: str) -> str:

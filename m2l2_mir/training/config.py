@@ -92,8 +92,8 @@ class TrainingConfig:
             raise ConfigError(f"explicit_fade must be two rising shares of training: {self.explicit_fade}")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay must lie in 0 to below 1: {self.ema_decay}")
-        if self.consistency_weight == 0 and self.explicit_weight == 0:
-            raise ConfigError("consistency_weight and explicit_weight are both 0: there is nothing to learn from")
+        if self.consistency_weight == self.explicit_weight == self.summary_weight == 0:
+            raise ConfigError("consistency_, explicit_ and summary_weight are all 0: there is nothing to learn from")
 
     @cached_property
     def model_config(self) -> ModelConfig:

@@ -110,6 +110,11 @@ class Corpus:
         """Hours of audio in the pieces."""
         return float(self.pieces["samples"].sum()) / self.sample_rate / 3600
 
+    @property
+    def recommended(self) -> list[str]:
+        """Those of "validation" and "test" that collections are marked with."""
+        return [split for split in ("validation", "test") if (self.pieces["split"] == split).any()]
+
     def split(self, hold_out: Sequence[str]) -> tuple[Corpus, Corpus]:
         """Take whole collections away, so that no package, album or artist is on both sides.
 

@@ -181,6 +181,10 @@ def launch(device: str, precision: str = "auto") -> Fabric:
     accelerator = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device.partition(":")[0]
     if accelerator not in ("cpu", "cuda"):
         raise ConfigError(f"device must be auto, cpu or cuda: {device!r}")
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device is cuda, but PyTorch finds no such device; take --device cpu, or install its CUDA build"
+        )
     fabric = Fabric(
         accelerator=accelerator,
         devices=int(os.environ.get("LOCAL_WORLD_SIZE", "1")),

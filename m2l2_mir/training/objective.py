@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -59,7 +60,8 @@ def draw_noise(sample_ids: list[int], seed: int, config: ModelConfig) -> Noise:
     """Noise that depends on the seed and a sample's id alone, whatever batch or process it is in."""
     levels, fields = [], []
     for sample in sample_ids:
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + sample) % 2**63)
+        drawn = np.random.SeedSequence([seed, sample]).generate_state(1, np.uint64)[0]
+        generator = torch.Generator().manual_seed(int(drawn >> np.uint64(1)))
         levels.append(torch.randn(config.context_chunks, generator=generator))
         fields.append(torch.randn(config.context_chunks, *config.spectrogram_shape, generator=generator))
     return Noise(torch.stack(levels), torch.stack(fields))

@@ -81,6 +81,8 @@ class Run:
             self._history["earlier"] = [] if init_from is None else earlier_stages(init_from)
         if self._leads:
             self.folder.mkdir(parents=True, exist_ok=True)
+            if not resume:  # left by a run that was killed before its first state
+                (self.folder / BEST).unlink(missing_ok=True)
             self._best = read_best(self.folder) if resume else None
             self._metrics = Metrics(self.folder, self.step)
         stretch = {"from_step": self.step, "to_step": self.step, "device": self._device, "seconds": 0.0}
