@@ -169,6 +169,7 @@ def _section(plan: Plan, rows: Sequence[Row], split: str, readout: str) -> Secti
         failed[list(row.failed)] = True
     usable = ~failed[places]
     task = plan.recipe.task(readout)
+    items = items.assign(label=task.labels(items["label"].to_numpy()))
     targets = task.targets(items["label"].to_numpy())
     index = pd.Index(items["track_id"])
     tested = np.zeros(len(items), dtype=np.bool_)

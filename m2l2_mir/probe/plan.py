@@ -127,6 +127,8 @@ def plan_probe(
             split: tuple(dataset.split(label, split, seed=seed, folds=folds) for seed in range(seeds))
             for split in dict.fromkeys(splits or recipe.splits_of(dataset))
         }
+    for manifest in (seeds_of[0] for seeds_of in manifests.values()):
+        recipe.task(recipe.readouts[0]).labels(manifest.table["label"].to_numpy())  # before anything is embedded
     notes = dict.fromkeys([*dataset.notes, *(str(warning.message) for warning in told)])
     used = {track for seeds_of in manifests.values() for track in seeds_of[0].table["track_id"]}
     return Plan(

@@ -130,6 +130,19 @@ class Task:
         """Whether a metric is at least 0 and has no upper bound."""
         return metric in _SIZES
 
+    def labels(self, values: ArrayLike) -> NDArray[Any]:
+        """Labels as they are scored: numbers of pitches and tempi, text of all classes.
+
+        Raises
+        ------
+        InputError
+            They are no such labels.
+        """
+        if self.metrics not in ("pitch", "tempo"):
+            values = np.array([str(value) for value in np.asarray(values, dtype=object)])
+        _MODULES[self.metrics].validate(values, values)
+        return np.asarray(values)
+
     def targets(self, labels: ArrayLike) -> NDArray[Any]:
         """What a read-out is trained on, [items]."""
         if self.metrics == "tempo":

@@ -58,3 +58,12 @@ def test_wrong_recipes_are_refused() -> None:
             ProbeRecipe(**{**whole, **wrong})
     with pytest.raises(InputError, match="no probe 'kye'"):
         find_probe("kye")
+
+
+def test_classes_may_be_numbers_and_tempi_must_be() -> None:
+    assert Task(metrics="genre", regression=False).labels([3, 1, 3]).tolist() == ["3", "1", "3"]
+    assert Task(metrics="tempo", regression=False).labels([60, 120.5]).tolist() == [60, 120.5]
+    with pytest.raises(InputError, match="labels are not numbers"):
+        Task(metrics="tempo", regression=False).labels(["reel", "jig"])
+    with pytest.raises(InputError):
+        Task(metrics="key", regression=False).labels(["H dur"])
