@@ -180,3 +180,9 @@ def test_compiling_changes_speed_alone(tmp_path: Path, monkeypatch: pytest.Monke
         "Encoder.forward", "Upsampler.tokens", "Depatchifier.forward", "ConsistencyNetwork.forward"
     }  # fmt: skip
     require_equal(weights(plain.parent), weights(tmp_path / "compiled"), atol=0.0)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="finds no such device; take --device cpu"):
+        train(recipe(), Tones(), tmp_path, device="cuda")

@@ -154,3 +154,9 @@ def test_stopped_while_the_weights_change_it_keeps_the_last_whole_state(
     train(recipe(), Tones(), tmp_path / "parts", resume=True, device="cpu")
     one, other = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     require_equal(one, other, atol=0)
+
+
+def test_best_weights_of_a_run_that_never_saved_are_not_adopted(tmp_path: Path) -> None:
+    tmp_path.joinpath("best.safetensors").write_bytes(b"left by another run")
+    train(recipe(), Tones(), tmp_path, device="cpu")
+    assert not tmp_path.joinpath("best.safetensors").exists()
