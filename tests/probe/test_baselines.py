@@ -126,3 +126,9 @@ def test_long_clips_are_pooled_over_segments(monkeypatch: pytest.MonkeyPatch) ->
     mixed = _row("log-mel", np.concatenate([silence, clip]))[:256]
     np.testing.assert_allclose(mixed, (-100 + 2 * _row("log-mel", clip)[:256]) / 3, atol=1.5)
     assert len(list(baselines._segments([np.zeros((1, 2 * SAMPLE_RATE + 100), np.float32)]))) == 1
+
+
+def test_a_chunk_tells_periods_of_more_than_half_of_it() -> None:
+    slow = _row("tempogram-chunks", _clicks(120, 10.0))  # a click every 21.5 of 32 frames
+    assert slow[[21, 22]].max() > 0.1
+    assert slow[[21, 22]].max() > 2 * np.abs(slow[[14, 15, 16]]).max()
