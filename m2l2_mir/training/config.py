@@ -59,8 +59,11 @@ class TrainingConfig:
     onset_weight: float = 0.5  # of the onset envelopes, for rhythm
 
     # Summary loss: linear heads on the latents themselves predict what the whole chunk is like
-    summary_weight: float = 0.0  # of mean spectra and chroma
-    rhythm_weight: float = 1.0  # of the autocorrelation of onsets, on top
+    summary_weight: float = 0.0  # of all of them; the mean spectra have a share of 1
+    chroma_weight: float = 1.0  # share of the chroma
+    rhythm_weight: float = 1.0  # share of the autocorrelation of onsets
+    summary_noise: float = 0.0  # standard deviation of noise on the latents that the heads read
+    summary_noise_by: float = 0.0  # share of training over which it rises to that
 
     saturation_weight: float = 0.0  # penalty on squared values beyond the bottleneck's linear part
     respread: bool = False  # of a stage that begins with weights: give the latents back their spread first
@@ -77,6 +80,7 @@ class TrainingConfig:
         for name in (
             "consistency_from",
             "easy_until",
+            "summary_noise_by",
             "explicit_rest",
             "difference_weight",
             "final_rate",
@@ -84,8 +88,8 @@ class TrainingConfig:
         ):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0 to 1: {getattr(self, name)}")
-        weights = ("consistency", "explicit", "low", "onset", "summary", "rhythm", "saturation")
-        for name in (f"{part}_weight" for part in weights):
+        weights = ("consistency", "explicit", "low", "onset", "summary", "chroma", "rhythm", "saturation")
+        for name in (*(f"{part}_weight" for part in weights), "summary_noise"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must not be negative: {getattr(self, name)}")
         if not 0 <= self.explicit_fade[0] <= self.explicit_fade[1] <= 1:

@@ -20,7 +20,7 @@ from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.networks import bound
 from m2l2_mir.training.config import TrainingConfig
-from m2l2_mir.training.schedules import consistency_step, explicit_weight
+from m2l2_mir.training.schedules import consistency_step, explicit_weight, summary_noise
 from m2l2_mir.training.targets import (
     DIFFERENCE_VARIANCE,
     SUMMARY_DIFFERENCE_VARIANCE,
@@ -40,10 +40,11 @@ LINEAR_UNTIL = 1.5  # tanh(1.5) = 0.905: beyond, the bottleneck saturates
 
 
 class Noise(NamedTuple):  # tuples, as Fabric walks through what a module takes and gives
-    """What is drawn at random for a batch of windows."""
+    """What is drawn at random for a batch of windows, standard normal; empty where no loss asks for it."""
 
-    log_sigma: Tensor  # [B, W], standard normal
-    spectrogram: Tensor  # [B, W, channels, bins, frames], standard normal
+    log_sigma: Tensor  # [B, W]
+    spectrogram: Tensor  # [B, W, channels, bins, frames]
+    latents: Tensor  # [B, W, num_embeddings * latent_dim]
 
 
 class Losses(NamedTuple):
@@ -56,15 +57,19 @@ class Losses(NamedTuple):
     consistency: Tensor  # [B * W], of each chunk
 
 
-def draw_noise(sample_ids: list[int], seed: int, config: ModelConfig) -> Noise:
+def draw_noise(sample_ids: list[int], seed: int, config: ModelConfig, *, spectrogram: bool, latents: bool) -> Noise:
     """Noise that depends on the seed and a sample's id alone, whatever batch or process it is in."""
-    levels, fields = [], []
+    shape = config.spectrogram_shape
+    values = config.num_embeddings * config.latent_dim
+    sizes = [(), shape, (values,)]
+    drawn: list[list[Tensor]] = [[], [], []]
     for sample in sample_ids:
-        drawn = np.random.SeedSequence([seed, sample]).generate_state(1, np.uint64)[0]
-        generator = torch.Generator().manual_seed(int(drawn >> np.uint64(1)))
-        levels.append(torch.randn(config.context_chunks, generator=generator))
-        fields.append(torch.randn(config.context_chunks, *config.spectrogram_shape, generator=generator))
-    return Noise(torch.stack(levels), torch.stack(fields))
+        for stream, wanted in enumerate((spectrogram, spectrogram, latents)):
+            if wanted:
+                state = np.random.SeedSequence([seed, sample, stream]).generate_state(1, np.uint64)[0]
+                generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
+                drawn[stream].append(torch.randn(config.context_chunks, *sizes[stream], generator=generator))
+    return Noise(*(torch.stack(kind) if kind else torch.empty(0) for kind in drawn))
 
 
 class Objective(nn.Module):
@@ -84,15 +89,15 @@ class Objective(nn.Module):
             widths["summary"] = (values, sum(SUMMARY_SIZES.values()))
         self.heads = nn.ModuleDict({part: _silent(*width) for part, width in widths.items()})
 
-    def forward(self, waveforms: Tensor, noise: Noise | None, step: int) -> Losses:
+    def forward(self, waveforms: Tensor, noise: Noise, step: int) -> Losses:
         """Losses of a batch.
 
         Parameters
         ----------
         waveforms : [B, channels, W * chunk_samples + overlap]
             W is `context_chunks` where there is a consistency loss, else any number of chunks.
-        noise : Noise, optional
-            Needed where there is a consistency loss.
+        noise : Noise
+            From :func:`m2l2_mir.training.steps.noise_of`.
         step : int
         """
         config, model = self.model.config, self.model
@@ -108,9 +113,12 @@ class Objective(nn.Module):
         weight = explicit_weight(step, self.config)
         targets = explicit_targets(chunks, config) if weight > 0 or self.config.summary_weight > 0 else {}
         if self.config.summary_weight > 0:
-            summary = self._summary(latents, targets)
+            summary = self._summary(latents.flatten(1) + self._hiss(noise, blocks.shape[2], step), targets)
             parts |= {f"summary_{name}": value for name, value in summary.items()}
-            shares = {"spectrum": 1.0, "low_spectrum": 1.0, "chroma": 1.0, "rhythm": self.config.rhythm_weight}
+            shares = {"spectrum": 1.0, "low_spectrum": 1.0} | {
+                "chroma": self.config.chroma_weight,
+                "rhythm": self.config.rhythm_weight,
+            }
             total = total + self.config.summary_weight * sum(shares[name] * value for name, value in summary.items())
         if weight > 0:
             explicit = self._explicit(tokens, targets)
@@ -119,7 +127,7 @@ class Objective(nn.Module):
             total = total + weight * sum(shares[name] * value for name, value in explicit.items())
         kind, size = consistency_step(step, self.config)
         per_chunk = sigma = waveforms.new_zeros(0)
-        if kind != "off" and noise is not None:
+        if kind != "off":
             shape = (len(waveforms), config.context_chunks)
             features = model.upsampler.depatchifier(tokens)[1]
             per_chunk, sigma = self._consistency(
@@ -155,9 +163,15 @@ class Objective(nn.Module):
             found[part] = error
         return found
 
+    def _hiss(self, noise: Noise, chunks: int, step: int) -> Tensor | float:
+        """What is added to latents [B * W, values] before the heads: what they need has to be written large."""
+        if not len(noise.latents):
+            return 0.0
+        return summary_noise(step, self.config) * noise.latents[:, :chunks].flatten(0, 1).to(self.model.device)
+
     def _summary(self, latents: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Squared error of what a linear head reads from the latents, about 1 where the mean of all is predicted."""
-        estimates = self.heads["summary"](latents.flatten(1)).float().split(list(SUMMARY_SIZES.values()), dim=1)
+        estimates = self.heads["summary"](latents).float().split(list(SUMMARY_SIZES.values()), dim=1)
         found = {}
         for (part, target), estimate in zip(summary_targets(targets).items(), estimates, strict=True):
             share = self.config.difference_weight if part in SUMMARY_DIFFERENCE_VARIANCE else 0.0

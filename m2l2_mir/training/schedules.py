@@ -9,7 +9,7 @@ import math
 
 from m2l2_mir.training.config import TrainingConfig
 
-__all__ = ["consistency_step", "ema_decay", "explicit_weight", "learning_rate"]
+__all__ = ["consistency_step", "ema_decay", "explicit_weight", "learning_rate", "summary_noise"]
 
 EASY_STAGES = 8  # halvings of the noise step while it shrinks from "all"
 
@@ -39,6 +39,13 @@ def explicit_weight(step: int, config: TrainingConfig) -> float:
     else:
         left = (end - share) / (end - start)
     return config.explicit_weight * (config.explicit_rest + (1 - config.explicit_rest) * left)
+
+
+def summary_noise(step: int, config: TrainingConfig) -> float:
+    """Standard deviation of the noise that the heads read latents through: none at first, when it would hide them."""
+    if config.summary_noise_by == 0:
+        return config.summary_noise
+    return config.summary_noise * min(1.0, step / config.steps / config.summary_noise_by)
 
 
 def consistency_step(step: int, config: TrainingConfig) -> tuple[str, float]:

@@ -68,10 +68,15 @@ def windows_of(step: int, config: TrainingConfig, rank: int = 0, processes: int 
     return list(range(first, first + count)), chunks * model.chunk_samples + model.overlap
 
 
-def noise_of(sample_ids: list[int], step: int, config: TrainingConfig) -> Noise | None:
-    """Noise of these windows; None while there is no consistency loss."""
-    off = consistency_step(step, config)[0] == "off"
-    return None if off else draw_noise(sample_ids, config.seed, config.model_config)
+def noise_of(sample_ids: list[int], step: int, config: TrainingConfig) -> Noise:
+    """Noise of these windows, of the kinds that the step's losses ask for."""
+    return draw_noise(
+        sample_ids,
+        config.seed,
+        config.model_config,
+        spectrogram=consistency_step(step, config)[0] != "off",
+        latents=config.summary_weight > 0 and config.summary_noise > 0,
+    )
 
 
 def _active(step: int, config: TrainingConfig) -> str:

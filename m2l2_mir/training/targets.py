@@ -30,7 +30,7 @@ RHYTHM_LAGS = 24  # frames
 # loss never depends on the rest of its batch.
 VARIANCE = {"bands": 0.108, "low": 0.158, "onsets": 0.0048}
 DIFFERENCE_VARIANCE = {"bands": 0.0100, "low": 0.0077}
-SUMMARY_VARIANCE = {"spectrum": 0.085, "low_spectrum": 0.128, "chroma": 0.0087, "rhythm": 0.0106}
+SUMMARY_VARIANCE = {"spectrum": 0.085, "low_spectrum": 0.128, "chroma": 0.0040, "rhythm": 0.0106}
 SUMMARY_DIFFERENCE_VARIANCE = {"spectrum": 0.0052, "low_spectrum": 0.0042}
 
 Targets = dict[str, Tensor]
@@ -80,7 +80,7 @@ def explicit_targets(chunks: Tensor, config: ModelConfig) -> Targets:
 SUMMARY_SIZES = {
     "spectrum": BANDS,
     "low_spectrum": LOW_BANDS,
-    "chroma": LOW_BANDS_AN_OCTAVE + BANDS_AN_OCTAVE,
+    "chroma": 2 * 12,
     "rhythm": 3 * RHYTHM_LAGS,
 }
 
@@ -91,8 +91,9 @@ def summary_targets(targets: Targets) -> Targets:
     Returns
     -------
     dict of str to Tensor
-        "spectrum" [n, 192] and "low_spectrum" [n, 144], means over the frames; "chroma" [n, 36 + 24], magnitudes of
-        55 to 440 Hz (long windows) and of 440 to 3520 Hz, each folded into one octave and of unit norm; "rhythm"
+        "spectrum" [n, 192] and "low_spectrum" [n, 144], means over the frames; "chroma" [n, 2 * 12], log
+        magnitudes of 55 to 440 Hz (long windows) and of 440 to 3520 Hz, each folded into pitch classes from A on and of
+        unit norm; "rhythm"
         [n, 3 * 24], autocorrelation of the onset envelopes of low, middle and high octaves by lag.
     """
     bands, onsets = targets["bands"], targets["onsets"]
@@ -112,10 +113,13 @@ def summary_targets(targets: Targets) -> Targets:
 
 
 def _folded(bands: Tensor, an_octave: int) -> Tensor:
-    """Compressed bands [n, octaves * an_octave, frames] -> magnitudes [n, an_octave] of unit norm."""
-    magnitude = torch.expm1(4 * bands).mean(2) / 10
-    folded = magnitude.unflatten(1, (-1, an_octave)).sum(1)
-    return folded / folded.square().sum(1, keepdim=True).add(1e-6).sqrt()
+    """Bands [n, octaves * an_octave, frames], the lowest on a pitch of 12-tone tuning -> pitch classes [n, 12]."""
+    octave = bands.mean(2).unflatten(1, (-1, an_octave)).sum(1)
+    each = an_octave // 12
+    classes = octave.unflatten(1, (12, each))[:, :, 0]
+    for offset in (1, -1):  # a band of quarter tones belongs to both neighbours, one of sixth tones to the nearer
+        classes = classes + octave.roll(-offset, dims=1).unflatten(1, (12, each))[:, :, 0] / (2 if each == 2 else 1)
+    return classes / classes.square().sum(1, keepdim=True).add(1e-6).sqrt()
 
 
 def _magnitude(mono: Tensor, window: int, hop: int, frames: int) -> Tensor:

@@ -93,9 +93,7 @@ def step_flop(objective: Objective, config: TrainingConfig, step: int) -> float:
         Stands for its phase.
     """
     ids, samples = windows_of(step, config)
-    noise = noise_of(ids[:1], step, config)
-    if noise is not None:
-        noise = Noise(noise.log_sigma.to("meta"), noise.spectrogram.to("meta"))
+    noise = Noise(*(kind.to("meta") for kind in noise_of(ids[:1], step, config)))
     with FlopCounterMode(display=False) as counter:
         window = torch.zeros(1, config.model_config.channels, samples, device="meta")
         objective(window, noise, step).total.backward()

@@ -38,6 +38,8 @@ def recipe(**changes: Any) -> TrainingConfig:
         "learning_rate": 1e-3,
         "warmup_steps": 2,
         "explicit_weight": 1.0,
+        "summary_weight": 0.5,
+        "summary_noise": 0.3,
         "precision": "float32",
         "consistency_from": 0.3,
         "easy_until": 0.6,

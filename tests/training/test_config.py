@@ -6,7 +6,7 @@ import pytest
 
 from m2l2_mir.errors import ConfigError
 from m2l2_mir.training.config import TrainingConfig, recipe_names
-from m2l2_mir.training.schedules import consistency_step, ema_decay, explicit_weight, learning_rate
+from m2l2_mir.training.schedules import consistency_step, ema_decay, explicit_weight, learning_rate, summary_noise
 
 
 def recipe(**changes: object) -> TrainingConfig:
@@ -38,6 +38,9 @@ def test_schedules() -> None:
     fading = recipe(explicit_weight=2.0, explicit_fade=(0.5, 0.7), explicit_rest=0.25)
     assert [explicit_weight(step, fading) for step in (0, 500, 700, 999)] == [2.0, 2.0, 0.5, 0.5]
     assert explicit_weight(600, fading) == pytest.approx(1.25)
+    rising = recipe(summary_noise=0.4, summary_noise_by=0.5)
+    assert [summary_noise(step, rising) for step in (0, 250, 500, 999)] == pytest.approx([0.0, 0.2, 0.4, 0.4])
+    assert summary_noise(0, recipe(summary_noise=0.4)) == 0.4
 
 
 def test_the_consistency_step_shrinks_from_all() -> None:

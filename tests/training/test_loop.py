@@ -67,7 +67,8 @@ def test_the_explicit_loss_falls_and_is_written_down(tmp_path: Path, monkeypatch
     monkeypatch.setattr(watch, "HELD_OUT_WINDOWS", 4)
     monkeypatch.setattr(watch, "HELD_OUT_CHUNKS", 8)
     said: list[str] = []
-    config = recipe(steps=80, consistency_weight=0.0, learning_rate=3e-3, second_moment=0.95, saturation_weight=0.1)
+    losses = {"consistency_weight": 0.0, "summary_weight": 0.0, "saturation_weight": 0.1}
+    config = recipe(steps=80, learning_rate=3e-3, second_moment=0.95, **losses)
     train(config, Tones(), tmp_path, held_out=Tones(), device="cpu", say=said.append)
     with open(tmp_path / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -10,11 +10,12 @@ from m2l2_mir.model.checkpoint import random_model
 from m2l2_mir.training.monitors import health
 from m2l2_mir.training.objective import Objective
 from m2l2_mir.training.start import START_IDS, start
+from m2l2_mir.training.steps import noise_of
 from tests.training.runs import Tones, recipe
 
 
 def test_the_latents_vary_and_the_heads_know_the_mean() -> None:
-    config = recipe(consistency_weight=0.0, summary_weight=1.0)
+    config = recipe(consistency_weight=0.0, summary_weight=1.0, summary_noise=0.0)
     model = random_model(config.model_config, 0)
     objective = Objective(model, config)
     samples = config.model_config.chunk_samples + config.model_config.overlap
@@ -36,8 +37,8 @@ def test_the_latents_vary_and_the_heads_know_the_mean() -> None:
     assert float((centre - centre.mean(dim=0)).abs().max()) < 0.5
     assert len(started) >= 8 * 8
 
-    parts = objective(Tones().batch(started[:64], samples, torch.device("cpu")), None, 0).parts
-    shifted = objective(waveforms, None, 0).parts
+    parts = objective(Tones().batch(started[:64], samples, torch.device("cpu")), noise_of([], 0, config), 0).parts
+    shifted = objective(waveforms, noise_of([], 0, config), 0).parts
     assert all(abs(float(parts[name] / shifted[name]) - 1) < 0.5 for name in parts if name != "saturation")
 
 
