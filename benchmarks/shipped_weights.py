@@ -28,12 +28,13 @@ from m2l2_mir.durable import cache_home
 from m2l2_mir.errors import UntrainedWarning
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.probe.comparison import compare_rows
-from m2l2_mir.probe.experiment import MAJORITY, SHUFFLED, run_probe, settings_of
+from m2l2_mir.probe.experiment import MAJORITY, SHUFFLED
 from m2l2_mir.probe.inputs import Extraction, model_name, model_store, store_rows, untrained_rows
 from m2l2_mir.probe.plan import plan_probe
 from m2l2_mir.probe.recipe import find_probe
-from m2l2_mir.probe.results import finished, read_predictions, read_scores, write_result
+from m2l2_mir.probe.results import read_predictions
 from m2l2_mir.probe.rows import Row, hand_made_rows
+from m2l2_mir.probe.running import run_into
 from m2l2_mir.probe.tables import footnotes, section_table
 from m2l2_mir.probe.task import Task
 
@@ -82,9 +83,7 @@ def judge(
     rows += untrained_rows(candidates, plan.dataset, seeds=seeds, extraction=extraction)
     rows += hand_made_rows(plan.dataset.tracks["path"].astype(str).tolist(), jobs=cores())
     results = work / "results"
-    if finished(results, name, settings_of(plan, rows)) is None:
-        write_result(results, run_probe(plan, rows))
-    scores = read_scores(results)[name]
+    scores, _ = run_into(results, plan, rows, command="benchmarks/shipped_weights.py", overwrite=True)
     return scores | {"bars": bars(scores, read_predictions(results, name), plan.recipe.task(recipe.readouts[0]))}
 
 
@@ -106,7 +105,7 @@ def bars(scores: dict[str, Any], predictions: pd.DataFrame, task: Task) -> list[
     }
     lines = []
     for model in (row for row in kinds if kinds[row] == "model"):
-        compared = compare_rows(items, model, "score")
+        compared = compare_rows(items, model, "score", tested_per_trained=section["tested_per_trained"])
         below = set(compared.loc[(compared["mark"] == "") & (compared["difference"] < 0), "row"])
         line: dict[str, Any] = {"model": model, "score": found[model]}
         for name, rows in groups.items():

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from m2l2_mir.embedding.extract import extract
     from m2l2_mir.embedding.store import EmbeddingStore
     from m2l2_mir.errors import M2L2Error
+    from m2l2_mir.index.similarity import SimilarityIndex
     from m2l2_mir.model.autoencoder import Music2Latent2
     from m2l2_mir.model.checkpoint import load_model, save_model
     from m2l2_mir.model.config import ModelConfig
@@ -27,6 +28,7 @@ __all__ = [
     "M2L2Error",
     "ModelConfig",
     "Music2Latent2",
+    "SimilarityIndex",
     "extract",
     "load_dataset",
     "load_model",
@@ -40,6 +42,7 @@ _HOMES = {
     "M2L2Error": "m2l2_mir.errors",
     "ModelConfig": "m2l2_mir.model.config",
     "Music2Latent2": "m2l2_mir.model.autoencoder",
+    "SimilarityIndex": "m2l2_mir.index.similarity",
     "extract": "m2l2_mir.embedding.extract",
     "load_dataset": "m2l2_mir.dataset.dataset",
     "load_model": "m2l2_mir.model.checkpoint",

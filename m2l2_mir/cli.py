@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from typer.core import TyperGroup
 
+import m2l2_mir.cli_index_evaluate  # noqa: F401  (adds its commands to `index`)
 from m2l2_mir import __version__
 from m2l2_mir.cli_corpus import corpus, pack
 from m2l2_mir.cli_datasets import DataHomeOption, SeedOption, SizeOption, datasets, load_and_render
+from m2l2_mir.cli_disentangle import disentangle
+from m2l2_mir.cli_doctor import doctor
+from m2l2_mir.cli_index import index
 from m2l2_mir.cli_models import models
+from m2l2_mir.cli_predict import predict
 from m2l2_mir.cli_probe import probe
 from m2l2_mir.cli_train import train
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
@@ -59,6 +64,7 @@ app.add_typer(models, name="models")
 app.add_typer(datasets, name="datasets")
 app.add_typer(corpus, name="corpus")
 app.add_typer(probe, name="probe")
+app.add_typer(index, name="index")
 
 ModelOption = Annotated[
     str, typer.Option("--model", "-m", help="A name of 'm2l2 models list', a .safetensors file or random:PRESET.")
@@ -163,6 +169,9 @@ def demo(
     typer.echo(f"Report: {report.resolve()}")
 
 
+app.command()(predict)
+app.command()(doctor)
+app.command()(disentangle)
 app.command()(train)
 app.command()(pack)
 

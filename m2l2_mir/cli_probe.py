@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from m2l2_mir.cli_datasets import DataHomeOption, SizeOption
+from m2l2_mir.cli_equivariance import equivariance
 from m2l2_mir.errors import M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
 
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from m2l2_mir.probe.sources import Sources
 
 DONE_WITH_FAILURES = 3
+MOST_NAMED = 4
 QUICK_SEEDS = 2
 
 probe = typer.Typer(
     help="Probes: what can be read from embeddings, beside baselines and with intervals.", no_args_is_help=True
 )
+probe.command("equivariance")(equivariance)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
@@ -53,7 +56,10 @@ def run_probes(
     stores: Annotated[list[Path] | None, typer.Option("--store", help="Embeddings of just this data set.")] = None,
     embedders: Annotated[list[str] | None, typer.Option("--embedder", help="module:Class, any other embedder.")] = None,
     vectors: Annotated[
-        list[Path] | None, typer.Option("--vectors", help="A vector for each track, .npy or .parquet.")
+        list[Path] | None,
+        typer.Option(
+            "--vectors", help="A vector for each track: .parquet with a track_id, or .npy with ids in a .txt."
+        ),
     ] = None,
     slots: Annotated[
         list[str] | None,
@@ -74,6 +80,12 @@ def run_probes(
     data_home: DataHomeOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
     jobs: Annotated[int | None, typer.Option(help="Processes; default: the cores this process may use.")] = None,
+    curve: Annotated[
+        bool, typer.Option("--learning-curve", help="Also fit on a half, a quarter, ... of the training tracks.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results in --out that were made with other settings.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read labels from embeddings by linear and other read-outs.
@@ -86,11 +98,12 @@ def run_probes(
 
     Beside the model stand its untrained self, shuffled labels, the majority class and hand-made features, all on the
     same folds. Run the same command again to go on after an interruption: embeddings and finished probes are kept.
+    In the end the model's read-outs are fitted on all tracks and kept, for 'm2l2 predict'.
     """
-    from m2l2_mir.probe.inputs import View
     from m2l2_mir.probe.recipe import probe_names
     from m2l2_mir.probe.report import write_report
     from m2l2_mir.probe.sources import Sources
+    from m2l2_mir.probe.space import View
 
     warnings.simplefilter("ignore", UntrainedWarning)
     named = bool(stores or embedders or vectors)
@@ -113,14 +126,17 @@ def run_probes(
         "features": features,
         "device": device,
         "jobs": jobs,
+        "curve": curve,
+        "overwrite": overwrite,
         "quiet": as_json,
         "command": shlex.join(["m2l2", *sys.argv[1:]]),
     }
     wanted = list(dict.fromkeys(one for name in names for one in (probe_names() if name == "all" else [name])))
-    told, failures = [], 0
+    told: list[dict[str, Any]] = []
+    failures = 0
     for name in wanted:
         try:
-            scores = _run_one(name, sources, out, **settings)
+            scores, fitted = _run_one(name, sources, out, **settings)
         except M2L2Error as error:
             if len(wanted) == 1:
                 raise
@@ -129,7 +145,14 @@ def run_probes(
             typer.echo(f"{name}: {error}", err=True)
             continue
         failures += any(section["left_out"] for section in scores["sections"])
-        told.append({"probe": name, "sentence": scores["sentence"], "results": str(out / scores["probe"])})
+        told.append(
+            {
+                "probe": name,
+                "sentence": scores["sentence"],
+                "results": str(out / scores["probe"]),
+                "fitted": [str(place) for place in fitted],
+            }
+        )
     report = str(write_report(out)) if any("sentence" in one for one in told) else None
     if as_json:
         typer.echo(json.dumps({"probes": told, "report": report}))
@@ -207,15 +230,40 @@ def compare(
         typer.echo(one.table.round(3).to_string(index=False, na_rep=""))
 
 
-def _run_one(name: str, sources: Sources, out: Path, **settings: Any) -> dict[str, Any]:
-    """Plan, gather rows, fit, write and show one probe."""
+@probe.command("check-embedder")
+def check(
+    reference: Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="As --embedder takes it.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Try an embedder on noise before hours are spent on it: shape, repeatability, memory of earlier clips, speed.
+
+    [bold]m2l2 probe check-embedder my_module:MyEmbedder[/bold]
+
+    'm2l2 probe run --embedder' makes the same check first.
+    """
+    from m2l2_mir.probe.embedders import embedder_facts, load_embedder
+
+    facts = embedder_facts(load_embedder(reference))
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        typer.echo(
+            f"{reference} is sound: row {facts['name']!r}, {facts['width']} numbers a clip at "
+            f"{facts['sample_rate']} Hz, {facts['speed']:.0f} x real time"
+        )
+
+
+def _run_one(name: str, sources: Sources, out: Path, **settings: Any) -> tuple[dict[str, Any], list[Path]]:
+    """Plan, gather rows, fit, write and show one probe; gives its scores and where fitted probes are."""
     from dataclasses import replace
 
     from m2l2_mir.dataset.dataset import load_dataset
-    from m2l2_mir.probe.experiment import run_probe, settings_of
+    from m2l2_mir.probe.final_fit import FITTED
+    from m2l2_mir.probe.oracles import oracle_rows
     from m2l2_mir.probe.plan import SEEDS, plan_probe
     from m2l2_mir.probe.recipe import find_probe
-    from m2l2_mir.probe.results import finished, read_scores, write_result
+    from m2l2_mir.probe.results import refuse_other
+    from m2l2_mir.probe.running import run_into
     from m2l2_mir.progress import CountProgress
 
     quiet = settings["quiet"]
@@ -239,16 +287,28 @@ def _run_one(name: str, sources: Sources, out: Path, **settings: Any) -> dict[st
     )
     if not quiet:
         typer.echo(f"{name}: {len(plan.track_ids)} tracks of {data.name}, {plan.seeds} seeds")
+    if not settings["overwrite"]:
+        refuse_other(out, name, {**plan.settings, "seeds": plan.seeds})  # before anything is embedded
     rows, notes = _rows(plan, sources, settings)
     plan = replace(plan, notes=(*plan.notes, *notes))
-    if finished(out, name, settings_of(plan, rows)) is None:
-        with CountProgress("fitting", quiet=quiet) as progress:
-            result = run_probe(plan, rows, jobs=settings["jobs"], progress=progress)
-        write_result(out, result, command=settings["command"])
-    scores = read_scores(out)[name]
+    rows += oracle_rows(plan.dataset, plan.recipe.oracles)
+    scores, fitted = run_into(
+        out,
+        plan,
+        rows,
+        command=settings["command"],
+        overwrite=settings["overwrite"],
+        curve=settings["curve"],
+        jobs=settings["jobs"],
+        quiet=quiet,
+    )
     if not quiet:
         _show(scores, out / name)
-    return scores
+        if len(fitted) > MOST_NAMED:
+            typer.echo(f"Fitted probes: {len(fitted)} in {out / name / FITTED}")
+        elif fitted:
+            typer.echo("\n".join(f"Fitted probe: {place}" for place in fitted))
+    return scores, fitted
 
 
 def _rows(plan: Plan, sources: Sources, settings: dict[str, Any]) -> tuple[list[Row], list[str]]:

@@ -14,13 +14,13 @@ from m2l2_mir.embedding.extract import extract
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
-from m2l2_mir.probe.experiment import run_probe, settings_of
 from m2l2_mir.probe.inputs import Extraction, model_name, store_rows, untrained_rows
+from m2l2_mir.probe.oracles import oracle_rows
 from m2l2_mir.probe.plan import plan_probe
 from m2l2_mir.probe.recipe import find_probe
 from m2l2_mir.probe.report import summary_section, write_report
-from m2l2_mir.probe.results import finished, write_result
 from m2l2_mir.probe.rows import hand_made_rows
+from m2l2_mir.probe.running import run_into
 from m2l2_mir.report.demo_report import write_demo_report
 from m2l2_mir.report.sets import sets_section
 
@@ -127,9 +127,9 @@ def _probes_section(
             extraction = Extraction(device=str(network.device), cache=out / "untrained")
             rows += untrained_rows([(name, network.config)], plan.dataset, seeds=seeds, extraction=extraction)
         rows += hand_made_rows(plan.dataset.tracks["path"].tolist())
-        if finished(folder, probe, settings_of(plan, rows)) is None:
-            # Fits this small take less time than further processes take to start.
-            write_result(folder, run_probe(plan, rows, jobs=1), command=command)
+        rows += oracle_rows(plan.dataset, plan.recipe.oracles)
+        # Fits this small take less time than further processes take to start.
+        run_into(folder, plan, rows, command=command, overwrite=True, jobs=1, quiet=True)
     report = write_report(folder)
     return summary_section(folder, intro=_probes_intro(size, trained=network.trained), report=report)
 

@@ -11,6 +11,7 @@ import pytest
 
 from m2l2_mir.audio import save
 from m2l2_mir.probe.results import read_predictions, read_scores
+from m2l2_mir.probe.rows import hand_made_rows
 
 TINY = ["--model", "random:m2l2-tiny", "--device", "cpu", "--jobs", "1"]
 
@@ -66,6 +67,58 @@ def test_a_table_with_a_model_and_vectors(m2l2, table: str, tmp_path: Path) -> N
     code, printed, _ = m2l2("probe", "compare", out, out, "--json")
     assert code == 0
     assert all(line["difference"] == 0 for line in json.loads(printed)["genre"])
+
+
+def test_changed_audio_and_settings_are_not_taken_for_the_old_ones(m2l2, table: str, tmp_path: Path) -> None:
+    """Neither reused as if nothing had changed, nor replaced unasked."""
+    out, scores = tmp_path / "out", tmp_path / "out" / "genre" / "scores.json"
+    run = ["probe", "run", "genre", "--dataset", table, *TINY, "--folds", "2", "--out", out]
+    assert m2l2(*run, "--seeds", "1")[0] == 3
+    before = scores.read_bytes()
+    code, _, err = m2l2(*run, "--seeds", "2")
+    assert code == 2
+    assert "(seeds: 1 in the folder, 2 asked for)" in err.splitlines()[-1]
+    save(tmp_path / "03.wav", np.full((1, 8000), 0.1), 16000)
+    code, _, err = m2l2(*run, "--seeds", "1")
+    assert code == 2
+    assert "row 'random:m2l2-tiny'.audio_sha256 differs" in err.splitlines()[-1]
+    assert scores.read_bytes() == before
+    assert m2l2(*run, "--seeds", "1", "--overwrite")[0] == 3
+    assert scores.read_bytes() != before
+
+
+def test_all_rows_hear_the_excerpt_of_a_store(m2l2, table: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    embedded = m2l2("embed", f"dataset:{table}", "--out", store, "--model", "random:m2l2-tiny", "--excerpt", "0.1,0.3")
+    assert embedded[0] == 3
+    run = ["probe", "run", "genre", "--dataset", table, "--store", store, "--jobs", "1", "--seeds", "1", "--folds", "2"]
+    assert m2l2(*run, "--out", tmp_path / "out")[0] == 3
+    scores = read_scores(tmp_path / "out")["genre"]
+    assert "all rows hear 0.3 s of each file from 0.1 s on, as the store does" in scores["notes"]
+    made = {row["name"]: row for row in scores["settings"]["rows"]}
+    assert made["untrained m2l2-tiny"]["stores"][0]["excerpt"] == [0.1, 0.3]
+    whole = hand_made_rows([str(tmp_path / "01.wav")], jobs=1)[0].load(0)
+    part = hand_made_rows([str(tmp_path / "01.wav")], excerpt=(0.1, 0.3), jobs=1)[0].load(0)
+    assert not np.array_equal(whole, part)
+    other = tmp_path / "other"
+    m2l2("embed", f"dataset:{table}", "--out", other, "--model", "random:m2l2-tiny")
+    code, _, err = m2l2(*run, "--store", other, "--out", tmp_path / "out")
+    assert code == 2
+    assert "was made with excerpt None, " in err
+
+
+def test_check_embedder(m2l2, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "my_levels.py").write_text(
+        "import numpy as np\nclass Level:\n    name, sample_rate = 'level', 8000\n"
+        "    def embed(self, waveform):\n        return np.array([waveform.std()])\n"
+        "class Frames(Level):\n    def embed(self, waveform):\n        return waveform[::100]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    code, printed, _ = m2l2("probe", "check-embedder", "my_levels:Level")
+    assert (code, printed.split(",")[0]) == (0, "my_levels:Level is sound: row 'level'")
+    code, _, err = m2l2("probe", "check-embedder", "my_levels:Frames")
+    assert (code, "pool over time" in err) == (2, True)
 
 
 def test_list(m2l2) -> None:

@@ -49,6 +49,8 @@ class Dataset:
         Of a rendered set: what to render, one for each track, in order.
     cache
         Of a rendered set: where to; None: the user's cache folder.
+    size
+        Of a rendered set: one of ``SIZES``.
     notes
         What every table of results has to say, such as "dance type, a stand-in for genre".
     """
@@ -59,6 +61,7 @@ class Dataset:
     dropped: pd.DataFrame
     clips: Sequence[Clip] = ()
     cache: Path | None = None
+    size: str = ""
     notes: tuple[str, ...] = ()
 
     def render(self, *, jobs: int | None = None, progress: Progress | None = None, decode: bool = False) -> None:
@@ -233,6 +236,7 @@ def load_dataset(
                 dropped=reading.dropped,
                 clips=clips,
                 cache=home,
+                size=size,
                 notes=own + notes,
             )
         reading = sources.read(recipe, home)

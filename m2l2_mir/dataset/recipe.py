@@ -29,7 +29,8 @@ class SplitRecipe:
     file: str = ""  # CSV beside the recipe (track_id, fold) that fills the column where the source has none
     sha256: str = ""  # of that file
     leave_out: str = ""  # each value of this column is a test fold in its turn
-    folds: int = 0  # number of folds, grouped by the set's groups and stratified by the label
+    folds: int = 0  # number of folds, stratified by the label
+    grouped: bool = True  # whether folds that are drawn keep the set's groups whole; False to show what that changes
 
     def __post_init__(self) -> None:
         if sum(map(bool, (self.column, self.leave_out, self.folds))) != 1:
@@ -38,6 +39,8 @@ class SplitRecipe:
             raise ConfigError(f"a split with a file needs its column and sha256: {self.file!r}")
         if self.folds and self.folds < 2:
             raise ConfigError(f"a split needs at least 2 folds: {self.folds}")
+        if not (self.grouped or self.folds):
+            raise ConfigError("only folds that are drawn can be drawn without groups; give folds, or leave out grouped")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,8 @@ Conventions
 * Folds are drawn so that each has its share of every class; numbers of more than 20 values are put into ten classes of
   equal size for that. The draw depends on ids, labels, groups and seed, not on the order of rows.
 * An official split stays as it is, even where groups lie on both sides; a warning counts them.
+* A split that is not ``grouped`` draws track by track. It is there to be set beside a grouped one: the difference is
+  how much a result owes to hearing the same artist or piece in training. Groups stay in the manifest.
 
 References
 ----------
@@ -123,8 +125,16 @@ def make_manifest(
 
     if split.leave_out != group:
         _warn_without_groups(alone, name)
+    if not split.grouped and not alone.all():
+        warnings.warn(
+            f"{name}: groups lie in training and test, on purpose: its results are too good, and only to be set beside "
+            "those of a grouped split",
+            SplitWarning,
+            stacklevel=2,
+        )
     if split.folds:
-        table["fold"] = _drawn(table, split.folds, seed, name)
+        units = table if split.grouped else table.assign(group=table["track_id"])
+        table["fold"] = _drawn(units, split.folds, seed, name)
     manifest = Manifest(
         dataset=dataset,
         label=label,

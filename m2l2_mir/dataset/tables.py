@@ -34,6 +34,7 @@ ID_COLUMNS = ("track_id", "id")
 ALIASES = {"bpm": "tempo", "midi": "pitch"}
 KNOWN_COLUMNS = {*PATH_COLUMNS, *ID_COLUMNS, *ALIASES, *TASKS, "artist", "group", "fold"}
 CLASS_TASKS = ("genre", "instrument")
+DRAWN_FOLDS = 5
 
 
 def read_table(file: Path, *, audio_root: Path | None) -> tuple[DatasetRecipe, Reading]:
@@ -86,7 +87,7 @@ def read_table(file: Path, *, audio_root: Path | None) -> tuple[DatasetRecipe, R
         licence="the user's own",
         citation="",
         get=f"its paths count from {root}; give another folder with --data-home",
-        splits={"fold": {"column": "fold"}} if "fold" in table else {},
+        splits=_splits(table),
     )
     return recipe, read_rows(rows)
 
@@ -181,6 +182,14 @@ def _known(file: Path, columns: Iterable[str]) -> list[str]:
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"{file} has {names.count(twice[0])} columns {twice[0]!r}; rename or remove all but one")
     return names
+
+
+def _splits(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The split of the user's own, or drawn folds; where there are groups, also folds that disregard them."""
+    if "fold" in table:
+        return {"fold": {"column": "fold"}}
+    drawn = {"grouped": {"folds": DRAWN_FOLDS}, "ungrouped": {"folds": DRAWN_FOLDS, "grouped": False}}
+    return drawn if "group" in table else {}
 
 
 def _empty(values: pd.Series[Any]) -> pd.Series[bool]:

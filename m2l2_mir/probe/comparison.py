@@ -6,7 +6,10 @@ Conventions
   ``group`` and a column for each metric, nan where a track is not scored.
 * A difference is row less model, of the same items, averaged over seeds; its interval is over groups of items, as in
   :mod:`m2l2_mir.probe.resampling`. Rows that were not scored on the very tracks and seeds of the model are refused.
-* The p-values of all rows against the model are one family, adjusted after Holm [1]_.
+* The p-values of all rows against the model, in every table that belongs to one task, are one family, adjusted after
+  Holm [1]_: :func:`as_one_family`.
+* A row that is not distinguishable from the model is not said to equal it: a p is no evidence for a null hypothesis.
+  How large a difference may be is what the interval says.
 
 References
 ----------
@@ -15,6 +18,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,11 +27,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.probe.resampling import DRAWS, Bounds, Interval, resample_means
-from m2l2_mir.probe.statistics import seed_means, seed_spread
+from m2l2_mir.probe.resampling import DRAWS, Bounds, Interval
+from m2l2_mir.probe.statistics import resample_seeds, seed_spread
 from m2l2_mir.recipe import close_match
 
-__all__ = ["Comparison", "compare_rows", "holm", "paired_bootstrap", "score_rows"]
+__all__ = ["Comparison", "as_one_family", "compare_rows", "holm", "paired_bootstrap", "score_rows"]
 
 ALPHA = 0.05
 NOT_DISTINGUISHABLE = "not distinguishable"
@@ -49,6 +53,7 @@ def paired_bootstrap(
     reference: ArrayLike,
     groups: ArrayLike | None = None,
     *,
+    tested_per_trained: float | None = None,
     level: float = 0.95,
     draws: int = DRAWS,
     seed: int | np.random.Generator = 0,
@@ -59,7 +64,7 @@ def paired_bootstrap(
     ----------
     row, reference : array-like [items] or [seeds, items]
         Of one shape, nan for not scored in the same places.
-    groups, level, draws, seed
+    groups, tested_per_trained, level, draws, seed
         As in :func:`m2l2_mir.probe.statistics.cluster_bootstrap`; the same seed draws the same groups there.
 
     Returns
@@ -84,7 +89,7 @@ def paired_bootstrap(
         raise InputError(
             f"{len(differ)} values are scored in one row only, at {_some(differ)}; score the same items in both"
         )
-    [resampled] = resample_means(seed_means(ours - theirs)[None], groups, draws=draws, seed=seed)
+    [resampled] = resample_seeds([ours - theirs], groups, tested_per_trained=tested_per_trained, draws=draws, seed=seed)
     return Comparison(difference=resampled.interval(level=level), p=resampled.p_value())
 
 
@@ -112,6 +117,7 @@ def score_rows(
     table: pd.DataFrame,
     metric: str,
     *,
+    tested_per_trained: float | None = None,
     bounds: Bounds | None = None,
     level: float = 0.95,
     draws: int = DRAWS,
@@ -125,7 +131,7 @@ def score_rows(
         Of scores.
     metric
         A column of it.
-    bounds, level, draws, seed
+    tested_per_trained, bounds, level, draws, seed
         As in :func:`m2l2_mir.probe.statistics.cluster_bootstrap`.
 
     Returns
@@ -140,9 +146,9 @@ def score_rows(
         Columns are missing, a track occurs twice for a row and seed, or has several groups or none.
     """
     values, groups = _arrays(table, metric)
-    means = np.stack([seed_means(one) for one in values.values()])
+    rows = resample_seeds(list(values.values()), groups, tested_per_trained=tested_per_trained, draws=draws, seed=seed)
     lines: list[dict[str, Any]] = []
-    for row, resampled in zip(values, resample_means(means, groups, draws=draws, seed=seed), strict=True):
+    for row, resampled in zip(values, rows, strict=True):
         spread, seeds = seed_spread(values[row])
         interval = resampled.interval(bounds=bounds, level=level)
         lines.append({"row": row, **asdict(interval), "seed_std": spread, "seeds": seeds})
@@ -154,6 +160,7 @@ def compare_rows(
     model: str,
     metric: str,
     *,
+    tested_per_trained: float | None = None,
     level: float = 0.95,
     draws: int = DRAWS,
     seed: int | np.random.Generator = 0,
@@ -168,15 +175,14 @@ def compare_rows(
         The ``row`` that all others are compared with.
     metric
         A column of the table.
-    level, draws, seed
+    tested_per_trained, level, draws, seed
         As in :func:`m2l2_mir.probe.statistics.cluster_bootstrap`.
 
     Returns
     -------
     pandas.DataFrame
-        One line for each other ``row``: ``difference`` (row less model), ``low``, ``high``, ``p``, ``p_holm``, ``mark``
-        ("not distinguishable" where the adjusted p is .05 or more, "not tested" where there is none, else empty),
-        ``method``, ``groups``, ``scored``, ``expected``, ``reason``.
+        One line for each other ``row``: ``difference`` (row less model), ``low``, ``high``, ``p``, ``p_holm`` and
+        ``mark`` of :func:`as_one_family`, ``method``, ``groups``, ``scored``, ``expected``, ``reason``.
 
     Raises
     ------
@@ -199,19 +205,47 @@ def compare_rows(
     differences = []
     for row in others:
         _check_same(values[row], values[model], row, model, metric)
-        differences.append(seed_means(values[row] - values[model]))
-    means = np.stack(differences) if differences else np.empty((0, len(groups)))
+        differences.append(values[row] - values[model])
+    rows = resample_seeds(differences, groups, tested_per_trained=tested_per_trained, draws=draws, seed=seed)
     lines: list[dict[str, Any]] = []
-    for row, resampled in zip(others, resample_means(means, groups, draws=draws, seed=seed), strict=True):
+    for row, resampled in zip(others, rows, strict=True):
         interval = asdict(resampled.interval(level=level))
         lines.append({"row": row, "difference": interval.pop("estimate"), **interval, "p": resampled.p_value()})
     columns = ["row", "difference", "low", "high", "p", "method", "groups", "scored", "expected", "reason"]
-    result = pd.DataFrame(lines, columns=columns)
-    adjusted = holm(result["p"])
-    marks = np.where(np.isnan(adjusted), NOT_TESTED, np.where(adjusted >= ALPHA, NOT_DISTINGUISHABLE, ""))
-    result.insert(5, "p_holm", adjusted)
-    result.insert(6, "mark", marks)
+    [result] = as_one_family([pd.DataFrame(lines, columns=columns)])
     return result
+
+
+def as_one_family(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Adjust the p-values of all tables together.
+
+    Parameters
+    ----------
+    tables
+        Each with a column ``p``, nan where nothing was tested.
+
+    Returns
+    -------
+    list of pandas.DataFrame
+        The same, with ``p_holm`` and ``mark`` after ``p``: "not distinguishable" where the adjusted p is .05 or more,
+        "not tested" where there is none, else empty.
+
+    Examples
+    --------
+    >>> linear, mlp = as_one_family([pd.DataFrame({"p": [0.03]}), pd.DataFrame({"p": [0.02, np.nan]})])
+    >>> linear["p_holm"].tolist(), mlp["mark"].tolist()
+    ([0.04], ['', 'not tested'])
+    """
+    adjusted = holm(np.concatenate([table["p"].to_numpy(dtype=np.float64) for table in tables]))
+    marks = np.where(np.isnan(adjusted), NOT_TESTED, np.where(adjusted >= ALPHA, NOT_DISTINGUISHABLE, ""))
+    marked, start = [], 0
+    for table in tables:
+        part = slice(start, start + len(table))
+        start += len(table)
+        columns = [column for column in table if column not in ("p_holm", "mark")]
+        columns[columns.index("p") + 1 : columns.index("p") + 1] = ["p_holm", "mark"]
+        marked.append(table.assign(p_holm=adjusted[part], mark=marks[part])[columns])
+    return marked
 
 
 def _arrays(table: pd.DataFrame, metric: str) -> tuple[dict[str, pd.DataFrame], NDArray[Any]]:

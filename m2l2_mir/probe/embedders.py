@@ -5,17 +5,20 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2l2_mir.audio import load
 from m2l2_mir.errors import AudioError, InputError
-from m2l2_mir.probe.rows import Row
+from m2l2_mir.probe.rows import Row, content_hash
 
-__all__ = ["Embedder", "check_embedder", "embedder_row", "load_embedder"]
+__all__ = ["MOST_FAILURES", "Embedder", "check_embedder", "embedder_facts", "embedder_row", "load_embedder"]
+
+MOST_FAILURES = 10  # files in a row that an embedder may fail on: it is then broken, and not the files
 
 _CHECK_SECONDS = (0.5, 2.0)
 
@@ -54,9 +57,9 @@ def load_embedder(reference: str) -> Embedder:
     if (here := os.getcwd()) not in sys.path:
         sys.path.insert(0, here)
     try:
-        embedder = getattr(importlib.import_module(module), name)()
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"cannot make the embedder {reference!r}: {error}") from error
+        embedder: Embedder = getattr(importlib.import_module(module), name)()
+    except Exception as error:  # whatever code of others raises
+        raise InputError(f"cannot make the embedder {reference!r}: {type(error).__name__}: {error}") from error
     check_embedder(embedder)
     return embedder
 
@@ -77,8 +80,8 @@ def check_embedder(embedder: Embedder) -> int:
     Raises
     ------
     InputError
-        It lacks an attribute, or its vectors are no vectors, not finite, of changing width, different for the same clip
-        or dependent on what came before; or it writes into the clip.
+        It lacks an attribute, raises, or its vectors are no vectors, not finite, of changing width, the same for all
+        clips, different for the same clip or dependent on what came before; or it writes into the clip.
 
     Examples
     --------
@@ -91,7 +94,7 @@ def check_embedder(embedder: Embedder) -> int:
     2
     """
     who = type(embedder).__name__
-    if not isinstance(embedder, Embedder):
+    if not isinstance(embedder, Embedder) or not callable(embedder.embed):
         raise InputError(f"{who} is no embedder; it needs name, sample_rate and embed(waveform)")
     if not isinstance(embedder.sample_rate, int) or embedder.sample_rate < 1:
         raise InputError(f"{who}.sample_rate is {embedder.sample_rate!r}; give a whole number of Hz")
@@ -107,24 +110,77 @@ def check_embedder(embedder: Embedder) -> int:
         raise InputError(f"{who}.embed gives widths {len(short)} and {len(long)} for two clips; pool over time")
     if not np.allclose(short, again, rtol=1e-4, atol=1e-6):
         raise InputError(f"{who}.embed gives two vectors for the same clip; turn off dropout, fix seeds, keep no state")
+    if np.array_equal(short, long):
+        raise InputError(f"{who}.embed gives the same vector for two different clips; it does not hear them")
     return len(short)
 
 
-def embedder_row(
-    embedder: Embedder, paths: Sequence[str], *, progress: Callable[[int, int], None] | None = None
-) -> Row:
-    """Embed audio files one by one; a file that cannot be read has failed, and the others go on."""
+def embedder_facts(embedder: Embedder, *, seconds: float = 10.0) -> dict[str, Any]:
+    """What an embedder gives, and how fast: ``name``, ``width``, ``sample_rate`` and ``speed`` (times real time).
+
+    Raises
+    ------
+    InputError
+        :func:`check_embedder` refuses it.
+    """
     width = check_embedder(embedder)
+    clip = np.random.default_rng(0).normal(0, 0.1, int(seconds * embedder.sample_rate)).astype(np.float32)
+    started = time.perf_counter()
+    _vector(embedder, clip, width)
+    speed = seconds / max(time.perf_counter() - started, 1e-9)
+    return {"name": embedder.name, "width": width, "sample_rate": embedder.sample_rate, "speed": speed}
+
+
+def embedder_row(
+    embedder: Embedder,
+    paths: Sequence[str],
+    *,
+    excerpt: tuple[float, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Row:
+    """Embed audio files one by one.
+
+    A file that cannot be read, or that the embedder raises on, has failed with a reason, and the others go on.
+
+    Parameters
+    ----------
+    embedder
+        Checked before anything is read.
+    paths
+        Audio files.
+    excerpt
+        Start and length in seconds that the other rows hear; None for everything.
+    progress
+        Called with the number of files done and of all.
+
+    Raises
+    ------
+    InputError
+        :func:`check_embedder` refuses it, or it failed on :data:`MOST_FAILURES` readable files one after the other.
+    """
+    width = check_embedder(embedder)
+    kind = type(embedder)
     vectors = np.full((len(paths), width), np.nan, np.float32)
     failed = {}
+    in_a_row = 0
     for position, path in enumerate(paths):
         try:
-            vectors[position] = _vector(embedder, load(path, sample_rate=embedder.sample_rate, channels=1)[0][0])
+            clip = load(path, sample_rate=embedder.sample_rate, channels=1, excerpt=excerpt)[0][0]
         except (AudioError, InputError) as error:
             failed[position] = str(error)
+        else:
+            try:
+                vectors[position] = _vector(embedder, clip, width)
+                in_a_row = 0
+            except InputError as error:
+                failed[position] = str(error)
+                in_a_row += 1
+                if in_a_row == MOST_FAILURES:
+                    raise InputError(
+                        f"{kind.__name__} failed on {in_a_row} files in a row, the last one {path}: {error}"
+                    ) from error
         if progress is not None:
             progress(position + 1, len(paths))
-    kind = type(embedder)
     return Row(
         name=embedder.name,
         kind="model",
@@ -132,15 +188,27 @@ def embedder_row(
         load=lambda _: vectors,
         about=f"embedder {kind.__module__}:{kind.__qualname__}",
         failed=failed,
-        provenance={"embedder": f"{kind.__module__}:{kind.__qualname__}", "sample_rate": embedder.sample_rate},
+        # By the vectors, since the code says nothing of the weights that it loads.
+        provenance={
+            "embedder": f"{kind.__module__}:{kind.__qualname__}",
+            "sample_rate": embedder.sample_rate,
+            "vectors_sha256": content_hash(vectors),
+        },
     )
 
 
-def _vector(embedder: Embedder, clip: NDArray[np.float32]) -> NDArray[np.float64]:
-    vector = np.asarray(embedder.embed(clip), dtype=np.float64)
+def _vector(embedder: Embedder, clip: NDArray[np.float32], width: int | None = None) -> NDArray[np.float64]:
+    """The vector of a clip, of that width where one is known; whatever goes wrong in the embedder is an InputError."""
+    who = type(embedder).__name__
+    try:
+        vector = np.asarray(embedder.embed(clip), dtype=np.float64)
+    except Exception as error:
+        raise InputError(f"{who}.embed raised {type(error).__name__}: {error}") from error
     if vector.ndim != 1 or not len(vector) or not np.isfinite(vector).all():
         raise InputError(
-            f"{type(embedder).__name__}.embed gave {list(vector.shape)} for a clip of {len(clip)} samples, or numbers "
+            f"{who}.embed gave {list(vector.shape)} for a clip of {len(clip)} samples, or numbers "
             "that are not finite; give one vector [width]"
         )
+    if width not in (None, len(vector)):
+        raise InputError(f"{who}.embed gave {len(vector)} numbers and not {width} for a clip of {len(clip)} samples")
     return vector

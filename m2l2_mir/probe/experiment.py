@@ -7,7 +7,8 @@ Conventions
 * Two rows are added to those given: "majority" (class shares of the training items; their mean for a regression), and
   "shuffled labels", the first row's vectors with training labels permuted, anew for each seed.
 * A track that fails in any row is left out of all rows, of training too, and is counted: scored of expected.
-* A section is one split and one read-out; the rows of a section are one family of tests.
+* A section is one split and one read-out. Every row against the model, in all sections, is one family of tests.
+* Classes that are equally frequent in training tie in the majority row; of these it names the one that sorts first.
 """
 
 from __future__ import annotations
@@ -25,16 +26,26 @@ from numpy.typing import NDArray
 import m2l2_mir
 from m2l2_mir.dataset.manifest import Manifest
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe.comparison import as_one_family
 from m2l2_mir.probe.fitting import PRIOR, FoldItems, Predicted, fit_folds
 from m2l2_mir.probe.plan import Plan
 from m2l2_mir.probe.resampling import DRAWS
 from m2l2_mir.probe.rows import Row
 from m2l2_mir.probe.scoring import Section, score_section
 
-__all__ = ["MAJORITY", "SHUFFLED", "ProbeResult", "run_probe", "settings_of"]
+__all__ = [
+    "MAJORITY",
+    "SHUFFLED",
+    "ProbeResult",
+    "run_probe",
+    "section_of",
+    "section_vectors",
+    "settings_of",
+    "with_controls",
+]
 
 MAJORITY, SHUFFLED = "majority", "shuffled labels"
-FORMAT = 1
+FORMAT = 2
 
 _ORDER = ("model", "untrained", "control", "hand-made")
 
@@ -46,9 +57,10 @@ class ProbeResult:
     Parameters
     ----------
     scores
-        Everything that is shown, as plain values: ``probe``, ``title``, ``model`` (the row that others are compared
-        with), ``dataset``, ``notes``, ``rows`` and ``sections``, each with ``split``, ``readout``, ``primary``,
-        ``expected``, ``scored``, ``left_out``, ``scores`` (of each row and metric), ``comparisons`` and ``fits``.
+        Everything that is shown, as plain values: ``probe``, ``title``, ``about``, ``model`` (the row that others are
+        compared with), ``dataset`` (with its ``size``), ``notes``, ``rows`` and ``sections``, each with ``split``,
+        ``readout``, ``primary``, ``expected``, ``scored``, ``training_items``, ``tested_per_trained``, ``left_out``,
+        ``scores`` (of each row and metric), ``comparisons`` and ``fits``.
     predictions
         One line for each section, row, seed and item: ``split``, ``readout``, ``row``, ``seed``, ``fold``,
         ``track_id``, ``group``, ``reference``, ``estimated``, and of a classification ``confidence`` and
@@ -92,9 +104,9 @@ def run_probe(
     InputError
         There is no row, names repeat, vectors have another shape than stated, or a fold has nothing to train on.
     """
-    rows = _with_controls(rows)
+    rows = with_controls(rows)
     workers = jobs or joblib.cpu_count()
-    sections = [_section(plan, rows, split, readout) for split in plan.manifests for readout in plan.recipe.readouts]
+    sections = [section_of(plan, rows, split, readout) for split in plan.manifests for readout in plan.recipe.readouts]
     total = sum(len(rows) * len(folds) for section in sections for folds in section.folds)
     done, scored, predictions = 0, [], []
     for section in sections:
@@ -111,6 +123,9 @@ def run_probe(
         table = pd.concat([_predictions(section, *key, one) for key, one in predicted.items()], ignore_index=True)
         scored.append(score_section(section, rows, predicted, table, workers=workers, draws=draws))
         predictions.append(table)
+    family = as_one_family([pd.DataFrame(one["comparisons"]) for one in scored])
+    for one, compared in zip(scored, family, strict=True):
+        one["comparisons"] = compared.to_dict("records")
     return ProbeResult(
         scores=_facts(plan, rows, draws) | {"sections": scored},
         predictions=pd.concat(predictions, ignore_index=True),
@@ -123,7 +138,7 @@ def settings_of(plan: Plan, rows: Sequence[Row], *, draws: int = DRAWS) -> dict[
         **plan.settings,
         "seeds": plan.seeds,
         "draws": draws,
-        "rows": [{"name": row.name, "width": row.width, **row.provenance} for row in _with_controls(rows)],
+        "rows": [{"name": row.name, "width": row.width, **row.provenance} for row in with_controls(rows)],
         "versions": {
             "m2l2-mir": m2l2_mir.__version__,
             **{package: version(package) for package in ("numpy", "scipy", "scikit-learn", "mir_eval", "librosa")},
@@ -131,7 +146,7 @@ def settings_of(plan: Plan, rows: Sequence[Row], *, draws: int = DRAWS) -> dict[
     }
 
 
-def _with_controls(rows: Sequence[Row]) -> list[Row]:
+def with_controls(rows: Sequence[Row]) -> list[Row]:
     if not rows:
         raise InputError("there is nothing to probe; give a model, a store or vectors")
     rows = sorted(rows, key=lambda row: _ORDER.index(row.kind))  # stable
@@ -160,7 +175,7 @@ def _with_controls(rows: Sequence[Row]) -> list[Row]:
     return everything
 
 
-def _section(plan: Plan, rows: Sequence[Row], split: str, readout: str) -> Section:
+def section_of(plan: Plan, rows: Sequence[Row], split: str, readout: str) -> Section:
     manifests = plan.manifests[split]
     items = manifests[0].table[["track_id", "label", "group"]]
     places = pd.Index(plan.track_ids).get_indexer(pd.Index(items["track_id"]))
@@ -207,7 +222,7 @@ def _calls(section: Section, rows: Sequence[Row], seeds: int) -> Iterator[Any]:
         for seed in range(seeds):
             prior = row.name == MAJORITY
             yield joblib.delayed(fit_folds)(
-                np.zeros((len(section.items), 1), np.float32) if prior else _vectors(row, seed, section),
+                np.zeros((len(section.items), 1), np.float32) if prior else section_vectors(row, seed, section),
                 section.targets,
                 codes,
                 section.folds[seed],
@@ -219,7 +234,7 @@ def _calls(section: Section, rows: Sequence[Row], seeds: int) -> Iterator[Any]:
             )
 
 
-def _vectors(row: Row, seed: int, section: Section) -> NDArray[np.float32]:
+def section_vectors(row: Row, seed: int, section: Section) -> NDArray[np.float32]:
     vectors = row.load(seed)
     if vectors.ndim != 2 or vectors.shape[1] != row.width or len(vectors) <= section.places.max():
         raise InputError(f"row {row.name!r} gave vectors {list(vectors.shape)}; a row is [tracks, {row.width}]")
@@ -263,6 +278,7 @@ def _facts(plan: Plan, rows: Sequence[Row], draws: int) -> dict[str, Any]:
         "format": FORMAT,
         "probe": plan.name,
         "title": plan.recipe.title,
+        "about": plan.recipe.about,
         "metrics": plan.recipe.metrics,
         "shown": list(plan.recipe.shown),
         "model": rows[0].name,
@@ -271,6 +287,7 @@ def _facts(plan: Plan, rows: Sequence[Row], draws: int) -> dict[str, Any]:
             "title": source.title,
             "licence": source.licence,
             "citation": source.citation,
+            "size": plan.dataset.size,
             "tracks": len(plan.track_ids),
         },
         "notes": list(dict.fromkeys([*plan.notes, *(row.note for row in given if row.note)])),

@@ -5,6 +5,9 @@ Conventions
 * Estimates are drawn for the models, slots one by one left out, and for the best hand-made row beside them.
 * The maps of slots put the probes of a folder beside each other. Where one slot is read alone, colour is the share of
   the way from the majority class (blank) to 1 (full); where one is left out, it is what that adds or takes away.
+* Below slots read alone stands what no slot is responsible for: all slots together, and shuffled labels, the null. The
+  mean over slots would be none, since every slot may hold what is asked for. "=" marks slots whose interval meets that
+  of shuffled labels, and left-out ones that are not distinguishable from all slots.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from m2l2_mir.probe.comparison import NOT_DISTINGUISHABLE
-from m2l2_mir.probe.experiment import MAJORITY
+from m2l2_mir.probe.experiment import MAJORITY, SHUFFLED
 from m2l2_mir.probe.task_figures import ProbeFigure, task_figures
 from m2l2_mir.report.score_figures import Bar, score_bars, score_map, stacked_shares
 
@@ -70,13 +73,13 @@ def slot_figures(probes: Sequence[Mapping[str, Any]]) -> list[ProbeFigure]:
     found = []
     for number, ((model, view), part) in enumerate(cells.groupby(["model", "view"], sort=False) if len(cells) else ()):
         signed = view == _WITHOUT
-        numbers, strength = (
-            part.pivot(index="slot", columns="probe", values=name).reindex(columns=part["probe"].unique())
-            for name in ("number", "strength")
+        numbers, strength, marks = (
+            part.pivot(index="slot", columns="probe", values=name).reindex(
+                index=part["slot"].unique(), columns=part["probe"].unique()
+            )
+            for name in ("number", "strength", "mark")
         )
-        for table in (numbers, strength):
-            table.index = pd.Index([f"{'without ' if signed else 'slot '}{slot}" for slot in table.index])
-        figure = score_map(numbers, strength, signed=signed)
+        figure = score_map(numbers, strength, marks=marks.fillna(""), signed=signed)
         name = f"slots-{'left-out' if signed else 'alone'}-{number + 1}"
         found.append(ProbeFigure(name=name, figure=figure, caption=_slot_caption(str(model), numbers, signed)))
     return found
@@ -104,7 +107,7 @@ def _all_rows(scores: Mapping[str, Any], section: Mapping[str, Any]) -> ProbeFig
     if own is not bars[0]:
         caption += f", {_scored(own)} is what is probed"
     if alike:
-        caption += f"; hollow bars, marked =, are {NOT_DISTINGUISHABLE} from {own.name}"
+        caption += f"; hollow bars, marked n.s., are {NOT_DISTINGUISHABLE} from {own.name}"
     label = f"{scores['title']}: {primary}, with 95 % intervals"
     return ProbeFigure(name="scores", figure=score_bars(bars, label=label, kinds=KINDS), caption=caption)
 
@@ -151,41 +154,60 @@ def _views(scores: Mapping[str, Any]) -> dict[str, str]:
 
 def _slot_cells(scores: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     section = scores["sections"][0]
-    found = {
-        line["row"]: _number(line["estimate"]) for line in section["scores"] if line["metric"] == section["primary"]
-    }
+    lines = {line["row"]: line for line in section["scores"] if line["metric"] == section["primary"]}
+    found = {row: _number(line["estimate"]) for row, line in lines.items()}
+    alike = {line["row"] for line in section["comparisons"] if line["mark"] == NOT_DISTINGUISHABLE}
     kinds = {row["name"]: row["kind"] for row in scores["rows"]}
+    chance = found[MAJORITY]
+
+    def cell(model: str, view: str, slot: str, number: float, strength: float, mark: str) -> dict[str, Any]:
+        return {
+            "probe": f"{scores['title']}\n({section['primary']})",
+            "model": model,
+            "view": view,
+            "slot": slot,
+            "number": number,
+            "strength": strength,
+            "mark": mark,
+        }
+
+    models = []
     for row in scores["settings"]["rows"]:
         name, (view, _, number) = row["name"], row.get("view", ("", "", 0))
         if kinds[name] != "model" or view not in (_ALONE, _WITHOUT):
             continue
         model = name.rsplit(", ", 1)[0]
-        whole = found.get(model, math.nan)
-        if view == _WITHOUT and math.isnan(whole):
-            continue
-        score, chance = found[name], found[MAJORITY]
-        alone = (score - chance) / (1 - chance) if chance < 1 else math.nan
-        yield {
-            "probe": f"{scores['title']}\n({section['primary']})",
-            "model": model,
-            "view": view,
-            "slot": number + 1,
-            "number": score if view == _ALONE else score - whole,
-            "strength": alone if view == _ALONE else (score - whole) / FULL_CHANGE,
-        }
+        if view == _ALONE:
+            models.append(model)
+            mark = " ~" if _number(lines[name]["low"]) <= _number(lines[SHUFFLED]["high"]) else ""
+            yield cell(model, view, f"slot {number + 1}", found[name], _above(found[name], chance), mark)
+        elif not math.isnan(whole := found.get(model, math.nan)):
+            change = found[name] - whole
+            mark = " n.s." if name in alike and model == scores["model"] else ""
+            yield cell(model, view, f"without {number + 1}", change, change / FULL_CHANGE, mark)
+    for model in dict.fromkeys(models):
+        for name, title in ((model, "all slots"), (SHUFFLED, SHUFFLED)):
+            if name in found:
+                yield cell(model, _ALONE, title, found[name], _above(found[name], chance), "")
+
+
+def _above(score: float, chance: float) -> float:
+    """Share of the way from the majority class to every track right."""
+    return (score - chance) / (1 - chance) if chance < 1 else math.nan
 
 
 def _slot_caption(model: str, numbers: pd.DataFrame, signed: bool) -> str:
     found = []
     for probe, values in numbers.to_dict("list").items():
         title = str(probe).split("\n")[0].lower()
-        column = pd.Series(values, numbers.index)
+        column = pd.Series(values, numbers.index).drop(["all slots", SHUFFLED], errors="ignore")
         if signed:
             most = str(column.abs().idxmax())
             found.append(f"{title} changes most {most} ({column.loc[most]:+.3f})")
         else:
             found.append(f"{title} is read best from {column.idxmax()} ({column.max():.3f})")
     read = "with one slot left out, less the score of all of them" if signed else "each slot read alone"
+    read += "" if signed else "; ~ where its interval meets that of shuffled labels"
     return f"{model}, {read}: {', '.join(found)}"
 
 

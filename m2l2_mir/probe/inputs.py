@@ -1,12 +1,9 @@
 """From models and embedding stores to the rows of an experiment.
 
-data set --extract--> store, kept in the user's cache --pooling, slots--> one row for each view
+data set --extract--> store, kept in the user's cache --View--> one row for each of its parts
 
 Conventions
 -----------
-* A view is how the K summary embeddings of a track become one vector: "flatten" (all side by side), "mean" (over
-  slots), "each" (a row for each slot alone) or "leave-one-out" (a row without each slot), of the mean over time or of
-  mean and standard deviation ("mean+std").
 * Beside models stands the same architecture with random weights, drawn anew for each seed. What the features of an
   untrained network give is the floor that training has to raise.
 * Stores go to ``probe`` in the cache folder, one for each model and set of tracks: a run that was killed goes on there.
@@ -23,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -30,54 +28,17 @@ from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.durable import cache_home
 from m2l2_mir.embedding.extract import Observer, extract
 from m2l2_mir.embedding.store import EmbeddingStore
-from m2l2_mir.errors import ConfigError, InputError, UntrainedWarning
+from m2l2_mir.errors import ConfigError, UntrainedWarning
 from m2l2_mir.model.autoencoder import Features, Music2Latent2
 from m2l2_mir.model.checkpoint import load_model, random_model
 from m2l2_mir.model.config import ModelConfig
-from m2l2_mir.probe.rows import Row, align, require_known
-from m2l2_mir.recipe import close_match
+from m2l2_mir.probe.rows import Row, align, content_hash, require_known
+from m2l2_mir.probe.space import Space, View
 
-__all__ = ["SLOTS", "Extraction", "View", "config_of", "model_name", "model_store", "store_rows", "untrained_rows"]
-
-SLOTS = ("flatten", "mean", "each", "leave-one-out")
-POOLINGS = ("mean", "mean+std")
+__all__ = ["Extraction", "config_of", "model_name", "model_store", "store_rows", "untrained_rows"]
 
 Vectors = NDArray[np.float32]
 Observe = Callable[[str], AbstractContextManager[Observer | None]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """How a track's summary embeddings become one vector; see the module's conventions."""
-
-    slots: str = "flatten"
-    pooling: str = "mean"
-
-    def __post_init__(self) -> None:
-        for value, known, what in ((self.slots, SLOTS, "slots"), (self.pooling, POOLINGS, "pooling")):
-            if value not in known:
-                raise InputError(
-                    f"{what} is {value!r}{close_match(value, list(known))}; it must be one of {', '.join(known)}"
-                )
-
-    def of(self, embeddings: Vectors) -> list[tuple[str, Vectors]]:
-        """Vectors [tracks, width] and what to add to the name of the row, for embeddings [tracks, K, d].
-
-        >>> [(suffix, part.shape) for suffix, part in View(slots="leave-one-out").of(np.zeros((5, 2, 64)))]
-        [(', without slot 1', (5, 64)), (', without slot 2', (5, 64))]
-        """
-        tracks, slots, _ = embeddings.shape
-        added = "" if self.pooling == "mean" else f", {self.pooling}"
-        if self.slots == "flatten":
-            return [(added, embeddings.reshape(tracks, -1))]
-        if self.slots == "mean":
-            return [(f"{added}, mean of slots", embeddings.mean(axis=1))]
-        if self.slots == "each":
-            return [(f"{added}, slot {slot + 1}", embeddings[:, slot]) for slot in range(slots)]
-        return [
-            (f"{added}, without slot {slot + 1}", np.delete(embeddings, slot, axis=1).reshape(tracks, -1))
-            for slot in range(slots)
-        ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +47,7 @@ class Extraction:
 
     Parameters
     ----------
-    device, jobs, features
+    device, jobs, features, excerpt, loudness
         As in :func:`m2l2_mir.embedding.extract.extract`.
     cache
         Folder of the stores; None: ``probe`` in the user's cache folder.
@@ -97,6 +58,8 @@ class Extraction:
     device: str = "auto"
     jobs: int | None = None
     features: Features = "bottleneck"
+    excerpt: tuple[float, float] | None = None
+    loudness: float | None = None
     cache: Path | None = None
     observe: Observe = lambda _: nullcontext()
 
@@ -110,14 +73,18 @@ class Extraction:
         tracks = "\n".join(f"{track}\t{path}" for track, path in zip(*_ids_and_paths(dataset), strict=True))
         digest = hashlib.sha256(tracks.encode()).hexdigest()[:12]
         folder = self.cache or cache_home() / "probe"
+        heard = "" if self.excerpt is None else "@{:g}+{:g}".format(*self.excerpt)
+        heard += "" if self.loudness is None else f"{self.loudness:+g}LUFS"
         with self.observe(name) as observer, warnings.catch_warnings():
             warnings.simplefilter("ignore", UntrainedWarning)  # the row says so
             return extract(
                 dataset,
-                out=folder / f"{model.fingerprint}-{self.features}" / digest,
+                out=folder / f"{model.fingerprint}-{self.features}{heard}" / digest,
                 model=model,
                 jobs=self.jobs,
                 features=self.features,
+                excerpt=self.excerpt,
+                loudness=self.loudness,
                 observer=observer,
             )
 
@@ -133,8 +100,23 @@ def model_store(model: str | os.PathLike[str], dataset: Dataset, extraction: Ext
     return extraction.store(load_model(os.fspath(model), device=extraction.device), model_name(model), dataset)
 
 
-def store_rows(store: EmbeddingStore, name: str, dataset: Dataset, views: Sequence[View] = (View(),)) -> list[Row]:
+def store_rows(
+    store: EmbeddingStore, name: str, dataset: Dataset, views: Sequence[View] = (View(),), *, model: str = ""
+) -> list[Row]:
     """Rows of a store that has all tracks of the data set: one for each view, more where slots are taken one by one.
+
+    Parameters
+    ----------
+    store
+        Its embeddings.
+    name
+        Of the rows.
+    dataset
+        Its tracks, in order.
+    views
+        How embeddings become vectors.
+    model
+        As :func:`m2l2_mir.load_model` takes it, for a fitted probe to find its model again; "" if it is not known.
 
     Raises
     ------
@@ -143,6 +125,7 @@ def store_rows(store: EmbeddingStore, name: str, dataset: Dataset, views: Sequen
     """
     track_ids, _ = _ids_and_paths(dataset)
     failed = _failures(store, track_ids)
+    audio = _audio(store, track_ids)
     rows = []
     for view in views:
         for number, (suffix, part) in enumerate(view.of(store.embeddings(view.pooling)[:1])):
@@ -155,7 +138,13 @@ def store_rows(store: EmbeddingStore, name: str, dataset: Dataset, views: Sequen
                     about=f"{store.num_embeddings} x {store.dim}, {store.provenance['settings'].get('weights')}",
                     failed=failed,
                     note="" if store.trained else f"{name}: the weights are untrained; not for conclusions about music",
-                    provenance={"store": _identity(store), "view": [view.slots, view.pooling, number]},
+                    provenance={
+                        "store": _identity(store),
+                        "audio_sha256": content_hash(audio),
+                        "view": [view.slots, view.pooling, number],
+                    },
+                    space=Space.of(store, view, number, model=model),
+                    audio=audio,
                 )
             )
     return rows
@@ -166,7 +155,7 @@ def untrained_rows(
     dataset: Dataset,
     *,
     seeds: int,
-    view: View = View(),
+    view: View = View(),  # noqa: B008 (frozen)
     extraction: Extraction = Extraction(),
 ) -> list[Row]:
     """A row for each different architecture, with weights drawn anew for each seed.
@@ -197,6 +186,7 @@ def untrained_rows(
         failed: dict[int, str] = {}
         for store in stores:
             failed |= _failures(store, track_ids)
+        audio = _audio(stores[0], track_ids)
         for number, (suffix, part) in enumerate(view.of(stores[0].embeddings(view.pooling)[:1])):
             loaders = [_loader(store, view, number, track_ids) for store in stores]
             rows.append(
@@ -209,8 +199,10 @@ def untrained_rows(
                     failed=failed,
                     provenance={
                         "stores": [_identity(store) for store in stores],
+                        "audio_sha256": content_hash(audio),
                         "view": [view.slots, view.pooling, number],
                     },
+                    audio=audio,
                 )
             )
     return rows
@@ -244,6 +236,12 @@ def _failures(store: EmbeddingStore, track_ids: Sequence[str]) -> dict[int, str]
     bad = tracks[tracks["status"] != "ok"]
     reasons = dict(zip(bad["track_id"], bad["reason"], strict=True))
     return {position: reasons[track] for position, track in enumerate(track_ids) if track in reasons}
+
+
+def _audio(store: EmbeddingStore, track_ids: Sequence[str]) -> list[str]:
+    """SHA-256 of each track's file, of failed ones too where it could be read."""
+    known = store.tracks.set_index("track_id")["audio_sha256"]
+    return known.reindex(pd.Index(track_ids)).fillna("").tolist()
 
 
 def _loader(store: EmbeddingStore, view: View, number: int, track_ids: Sequence[str]) -> Callable[[int], Vectors]:

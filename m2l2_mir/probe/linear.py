@@ -9,6 +9,8 @@ Conventions
   the true class in nats, or R^2. Log probability, not accuracy, since it moves with every item and keeps probabilities
   calibrated.
 - Shrinkage treats all directions of equal variance alike: any rotation of the standardised input gives the same fit.
+- Large sets: a fit on 80,000 of 100,000 tracks x 512 in ten classes took 27 s of one core and 0.9 GiB beside vectors,
+  a regression 7 s. The 200 fits of a whole probe would be three quarters of an hour on two cores.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ PENALTIES = tuple(float(10 ** (exponent / 2)) for exponent in range(4, -11, -1))
 """From 100 to 1e-5, two per decade."""
 
 _FALLBACK = 0.1  # penalty where inner folds cannot select one
-_SELECTING, _FITTING = 1e-3, 3e-7  # tolerances of the solver; the second gives weights to 0.1 % at penalties from 1e-3
+# Tolerances of the solver. Looser than the first, a weak penalty ends where its search began, near the solution of the
+# stronger ones: it then seems to score as well as they do. The second gives weights to 0.1 % at penalties from 1e-3.
+_SELECTING, _FITTING = 3e-5, 3e-7
 
 
 class _Penalised(Readout):

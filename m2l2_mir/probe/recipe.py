@@ -10,6 +10,7 @@ from pathlib import Path
 
 from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.errors import ConfigError, InputError
+from m2l2_mir.probe.oracles import check_oracles
 from m2l2_mir.probe.task import READOUTS, Metrics, Task, is_regression
 from m2l2_mir.recipe import close_match, from_toml, recipe_files
 
@@ -28,11 +29,13 @@ class ProbeRecipe:
     splits: tuple[str, ...] = ()  # of that data set, the first is the one of the headline; none: its first split
     readouts: tuple[str, ...] = ("linear",)  # the first is the one of the headline
     shown: tuple[str, ...] = ()  # metrics beside the primary one in tables
+    oracles: tuple[str, ...] = ()  # rows of what the score of a rendered track tells, see probe.oracles
     bins_per_octave: int = 12  # of tempo as classes
     reach_bins: int = 2  # of tempo as classes: neighbours on either side that the estimate is averaged over
 
     def __post_init__(self) -> None:
         check_readouts(self.readouts)
+        check_oracles(self.oracles)
         for readout in self.readouts:
             self.task(readout)
         if self.bins_per_octave < 1 or self.reach_bins < 0:

@@ -1,6 +1,7 @@
 """The report of a run: one HTML page that opens offline, and its figures as files.
 
 scores.json, predictions.parquet --figures--> OUT/PROBE/figures/*.svg, OUT/figures/*.svg --page--> OUT/report.html
+studies (equivariance.json, ...) --figures--'
 
 Nothing is fitted or scored anew: the page says what is in the files of the run.
 """
@@ -18,7 +19,9 @@ from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.figures import section_figures, slot_figures
 from m2l2_mir.probe.glossary import explain
-from m2l2_mir.probe.results import read_predictions, read_scores
+from m2l2_mir.probe.results import SCORES, read_predictions, read_scores
+from m2l2_mir.probe.studies import Study, read_studies, study_table
+from m2l2_mir.probe.study_figures import study_figures
 from m2l2_mir.probe.tables import footnotes, overview_table, section_table, signs
 from m2l2_mir.probe.task_figures import ProbeFigure
 from m2l2_mir.report import page
@@ -31,12 +34,12 @@ UNTRAINED = "untrained weights"
 
 
 def write_report(out: Path) -> Path:
-    """Draw the figures and write the report of the finished probes of a folder.
+    """Draw the figures and write the report of the finished probes and studies of a folder.
 
     Parameters
     ----------
     out
-        Folder of ``m2l2 probe run``; older figures and reports in it are replaced.
+        Folder of ``m2l2 probe run`` or ``m2l2 probe equivariance``; older figures and reports in it are replaced.
 
     Returns
     -------
@@ -48,18 +51,23 @@ def write_report(out: Path) -> Path:
     InputError
         There are no results, one cannot be read, or the folder cannot be written.
     """
-    probes = read_scores(out)
+    studies = read_studies(out)
+    probes = read_scores(out) if _has_scores(out) or not studies else {}
     across = slot_figures(list(probes.values()))
-    sections = [_found_section(probes)]
+    sections = [_found_section(probes, studies)]
     try:
         if across:
             _write_figures(out / FIGURES, {one.name: one for one in across})
             sections.append(_slots_section(across))
         for number, (name, scores) in enumerate(probes.items()):
             sections.append(_probe_section(out, name, scores, number))
-        sections += [_heard_section(probes), _rows_section(probes), _reproduce_section(probes, out)]
+        if studies:
+            sections.append(_studies_section(out, studies))
+        if probes:
+            sections += [_heard_section(probes), _rows_section(probes), _reproduce_section(probes, out)]
+        models = dict.fromkeys([*(scores["model"] for scores in probes.values()), *(one.model for one in studies)])
         text = page.page(
-            f"Probes of {', '.join(dict.fromkeys(scores['model'] for scores in probes.values()))}",
+            f"Probes of {', '.join(models)}",
             *sections,
             lede="What a read-out, trained on the vectors of some tracks, tells of tracks it has not seen: beside an "
             "untrained encoder, shuffled labels, the majority class and hand-made features, all on the same folds.",
@@ -102,15 +110,24 @@ def summary_section(out: Path, *, intro: str, report: Path) -> str:
     )
 
 
-def _found_section(probes: Mapping[str, Mapping[str, Any]]) -> str:
-    return page.section("What was found", _sentences(probes, linked=True), _overview(probes))
+def _found_section(probes: Mapping[str, Mapping[str, Any]], studies: Sequence[Study]) -> str:
+    lines = [
+        f'<li><a href="#study{number}">{escape(one.title)}</a> {escape(one.sentence)}.</li>'
+        for number, one in enumerate(studies)
+    ]
+    said = f'<ul class="prose">{"".join(lines)}</ul>' if lines else ""
+    if not probes:
+        return page.section("What was found", said)
+    return page.section("What was found", _sentences(probes, linked=True), said, _overview(probes))
 
 
 def _slots_section(figures: Sequence[ProbeFigure]) -> str:
     cards = "".join(_card(one, one.name) for one in figures)
     intro = (
         "Slot by slot: a stronger colour is more of the way from the majority class to every track right; where a slot "
-        "is left out, blue is a loss and rust a gain. Intervals are in the tables below."
+        "is left out, blue is a loss and rust a gain. Shuffled labels are the null; '=' marks slots read alone whose "
+        "interval meets that of shuffled labels, and left-out slots that are not distinguishable from all of them. "
+        "Intervals are in the tables below."
     )
     return page.section("Which slot holds what", f'<div class="pair">{cards}</div>', intro=intro)
 
@@ -136,6 +153,34 @@ def _probe_section(out: Path, name: str, scores: Mapping[str, Any], number: int)
     data = scores["dataset"]
     intro = f"{data['title']} ({data['name']}), {data['tracks']} tracks."
     return f'<div id="probe{number}">{page.section(scores["title"], *blocks, intro=intro)}</div>'
+
+
+def _studies_section(out: Path, studies: Sequence[Study]) -> str:
+    blocks = []
+    for number, study in enumerate(studies):
+        figures = study_figures(study)
+        for one in figures:
+            (out / study.probe / FIGURES).mkdir(parents=True, exist_ok=True)
+            content = page.figure_file(one.figure)
+            path = out / study.probe / FIGURES / f"{one.name}.svg"
+            write_durably(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        cards = "".join(_card(one, f"study{number}-{one.name}") for one in figures)
+        parts = study.table["part"].unique()
+        tables = "".join(
+            f"<p>{escape(part)}: {escape(study.metric)} by {escape(study.x_label)}</p>"
+            f"{_table(study_table(study, part))}"
+            for part in parts
+        )
+        blocks.append(
+            f'<div id="study{number}"><h3 class="part">{escape(study.title)}</h3>'
+            f'<p class="intro">{escape(study.sentence)}.</p>{tables}{_list(study.notes, "notes")}'
+            f'<div class="pair figures">{cards}</div></div>'
+        )
+    intro = (
+        "Whether estimates move with the music, what more tracks to train on would bring, and what a score owes to "
+        "hearing the same artist or piece in training. All metrics are in the .md and .csv files beside the scores."
+    )
+    return page.section("What a single score hides", *blocks, intro=intro)
 
 
 def _heard_section(probes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -210,9 +255,9 @@ def _table(frame: pd.DataFrame) -> str:
     text = frame.astype(str)
     for name in text.columns[1:]:
         # Intervals keep together where cells wrap, and numbers stay below each other where only some have a sign.
-        signed = text[name].str.contains(r" [=?]$")
+        signed = text[name].str.contains(r" (?:n\.s\.|\?)$")
         padded = text[name] + ("\u00a0\u2002" if signed.any() else "")
-        text[name] = text[name].where(signed, padded).str.replace(r", | of | (?=[=?]$)", _unbroken, regex=True)
+        text[name] = text[name].where(signed, padded).str.replace(r", | of | (?=(?:n\.s\.|\?)$)", _unbroken, regex=True)
     return f'<div class="wide">{page.table(text, numeric=[str(name) for name in frame.columns[1:]])}</div>'
 
 
@@ -227,6 +272,10 @@ def _list(lines: Sequence[str] | Mapping[str, None], kind: str) -> str:
 def _card(one: ProbeFigure, identifier: str) -> str:
     svg = page.figure_svg(one.figure, alt=one.caption, identifier=identifier)
     return f'<div class="card">{page.figure(svg, caption=escape(one.caption) + ".")}</div>'
+
+
+def _has_scores(out: Path) -> bool:
+    return any(Path(out).glob(f"*/{SCORES}"))
 
 
 def _write_figures(folder: Path, figures: Mapping[str, ProbeFigure]) -> None:

@@ -6,12 +6,15 @@ Conventions
   ``table.tex`` and ``predictions.parquet`` (a line for each row, seed and track). ``OUT/table.md`` puts the probes of
   the folder beside each other. Figures and ``OUT/report.html``: :mod:`m2l2_mir.probe.report`.
 * ``scores.json`` is written last and removed first: a folder without it is unfinished.
+* Fitted probes lie in ``OUT/PROBE/fitted/`` (:mod:`m2l2_mir.probe.final_fit`).
+* Results made with other settings are never replaced unasked: :func:`refuse_other` names what differs.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import operator
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,9 +28,11 @@ from m2l2_mir.probe.experiment import FORMAT, ProbeResult
 from m2l2_mir.probe.tables import latex, long_table, markdown, overview
 from m2l2_mir.probe.wording import sentence
 
-__all__ = ["finished", "plain", "read_predictions", "read_scores", "write_overview", "write_result"]
+__all__ = ["finished", "plain", "read_predictions", "read_scores", "refuse_other", "write_overview", "write_result"]
 
 SCORES, PREDICTIONS = "scores.json", "predictions.parquet"
+
+_MOST_SHOWN, _LONGEST = 6, 60
 
 
 def write_result(out: Path, result: ProbeResult, *, command: str = "") -> Path:
@@ -112,8 +117,41 @@ def finished(out: Path, probe: str, settings: Mapping[str, Any]) -> dict[str, An
     path = Path(out) / probe / SCORES
     if not path.is_file() or not path.with_name(PREDICTIONS).is_file():
         return None
-    scores = _read(path)
+    try:
+        scores = _read(path)
+    except InputError:
+        return None
     return scores if scores["settings"] == json.loads(json.dumps(plain(settings))) else None
+
+
+def refuse_other(out: Path, probe: str, settings: Mapping[str, Any]) -> None:
+    """Refuse to go on where a finished probe was made with other settings.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    probe
+        Of whose results it is asked.
+    settings
+        All of them, or those that are known so far.
+
+    Raises
+    ------
+    InputError
+        The message names every setting that differs; or the results cannot be read.
+    """
+    path = Path(out) / probe / SCORES
+    if not path.is_file():
+        return
+    there, now = _read(path)["settings"], json.loads(json.dumps(plain(settings)))
+    shown = _differences({key: there.get(key) for key in now}, now)
+    if shown:
+        more = f"; and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+        raise InputError(
+            f"{path.parent} holds results made with other settings ({'; '.join(shown[:_MOST_SHOWN])}{more}): choose "
+            "another --out, or replace them with --overwrite"
+        )
 
 
 def plain(value: Any) -> Any:
@@ -131,11 +169,46 @@ def plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
+def _differences(there: Any, now: Any, name: str = "") -> list[str]:
+    """Every setting that differs, with both values; rows and other named things by their name."""
+    if isinstance(there, Mapping) and isinstance(now, Mapping):
+        keys = dict.fromkeys([*there, *now])
+        return [
+            line
+            for key in keys
+            for line in _differences(there.get(key), now.get(key), f"{name}.{key}" if name else str(key))
+        ]
+    if name == "rows" and isinstance(there, list) and isinstance(now, list):
+        mine, theirs = ({row["name"]: row for row in rows} for rows in (there, now))
+        lines = [
+            f"row {key!r} {'only in the folder' if key in mine else 'only asked for'}"
+            for key in dict.fromkeys([*mine, *theirs])
+            if (key in mine) != (key in theirs)
+        ]
+        shared = [
+            line for key in mine.keys() & theirs.keys() for line in _differences(mine[key], theirs[key], f"row {key!r}")
+        ]
+        return lines + sorted(shared) or (["order of rows"] if list(mine) != list(theirs) else [])
+    if there == now:
+        return []
+    if name.startswith("manifests.") and there and now:
+        # One for each seed, whose number is a setting of its own.
+        return [] if all(map(operator.eq, there, now)) else [f"other tracks, labels or folds in split {name[10:]!r}"]
+    if name.endswith("sha256"):
+        return [f"{name} differs"]
+    return [f"{name}: {_shown(there)} in the folder, {_shown(now)} asked for"]
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         scores = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run the probe again") from error
+        raise InputError(f"{path} cannot be read ({error}); run the probe again with --overwrite") from error
     if not isinstance(scores, dict) or scores.get("format") != FORMAT:
-        raise InputError(f"{path} is no result that this version can read; run the probe again")
+        raise InputError(f"{path} is no result that this version can read; run the probe again with --overwrite")
     return scores

@@ -25,8 +25,9 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.probe.baseline_vectors import baseline_vectors
 from m2l2_mir.probe.baselines import BASELINES
 from m2l2_mir.probe.baselines import VERSION as BASELINES_VERSION
+from m2l2_mir.probe.space import Space
 
-__all__ = ["Row", "align", "file_row", "hand_made_rows", "require_known"]
+__all__ = ["Row", "align", "content_hash", "file_row", "hand_made_rows", "require_known"]
 
 Kind = Literal["model", "untrained", "hand-made", "control"]
 Vectors = NDArray[np.float32]
@@ -55,6 +56,10 @@ class Row:
         What the vectors were made with; results of other provenance are not the same.
     note
         What has to be said with every result of it.
+    space
+        The embeddings that its vectors are of; None of vectors that no model of this package made.
+    audio
+        SHA-256 of each track's audio, "" where it is not known; () where none is.
     """
 
     name: str
@@ -65,16 +70,29 @@ class Row:
     failed: Mapping[int, str] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
+    space: Space | None = None
+    audio: Sequence[str] = ()
 
 
 def hand_made_rows(
     paths: Sequence[str | os.PathLike[str]],
     *,
+    excerpt: tuple[float, float] | None = None,
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
-    """Rows of :data:`m2l2_mir.probe.baselines.BASELINES` for audio files; kept in the user's cache."""
-    computed = baseline_vectors(paths, jobs=jobs, progress=progress)
+    """Rows of :data:`m2l2_mir.probe.baselines.BASELINES` for audio files; kept in the user's cache.
+
+    Parameters
+    ----------
+    paths
+        Audio files.
+    excerpt
+        Start and length in seconds that the other rows hear; None for everything.
+    jobs, progress
+        As in :func:`m2l2_mir.probe.baseline_vectors.baseline_vectors`.
+    """
+    computed = baseline_vectors(paths, excerpt=excerpt, jobs=jobs, progress=progress)
     failed = {position: reason for position, reason in enumerate(computed.reasons) if reason}
     return [
         Row(
@@ -84,51 +102,71 @@ def hand_made_rows(
             load=lambda _, name=name: computed.vectors[name],  # type: ignore[misc]
             about=baseline.about,
             failed=failed,
-            provenance={"hand-made": name, "version": BASELINES_VERSION},
+            provenance={
+                "hand-made": name,
+                "version": BASELINES_VERSION,
+                "vectors_sha256": content_hash(computed.vectors[name]),
+            },
         )
         for name, baseline in BASELINES.items()
     ]
 
 
 def file_row(path: str | os.PathLike[str], track_ids: Sequence[str]) -> Row:
-    """Vectors that are there already.
+    """Vectors that are there already, each beside the id of its track: order alone is too easily mistaken.
 
     Parameters
     ----------
     path
-        ``.npy`` [tracks, width], in the order of `track_ids`; or ``.parquet`` with a column ``track_id`` and either
-        one column of lists or one column of numbers for each dimension.
+        ``NAME.npy`` [tracks, width] with ``NAME.txt`` beside it, the ``track_id`` of each row on a line; or
+        ``.parquet`` with a column ``track_id`` and either one column of lists or one column of numbers for each
+        dimension.
     track_ids
-        Of the data set.
+        Of the data set. The file may hold more tracks, in any order.
 
     Raises
     ------
     InputError
-        The file cannot be read, has other tracks, or vectors of no or several widths.
+        The file cannot be read, lacks tracks or their ids, or has vectors of no or several widths.
     """
     file = Path(path)
     try:
         content = file.read_bytes()
-        vectors = _read_npy(file) if file.suffix == ".npy" else _read_parquet(file, track_ids)
+        owners, vectors = _read_npy(file) if file.suffix == ".npy" else _read_parquet(file)
     except (OSError, ValueError, pa.ArrowException) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{file}: no vectors can be read ({error}); give a .npy or .parquet file") from error
-    if vectors.ndim != 2 or len(vectors) != len(track_ids) or not vectors.shape[1]:
+    if vectors.ndim != 2 or len(vectors) != len(owners) or not vectors.shape[1]:
         raise InputError(
-            f"{file}: vectors are {list(vectors.shape)} for {len(track_ids)} tracks; give [tracks, width], in the "
-            "order of the data set's tracks, or Parquet with a track_id"
+            f"{file}: vectors are {list(vectors.shape)} for {len(owners)} track ids; give [tracks, width], a row for "
+            "each id"
         )
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
+    if len(set(owners)) != len(owners):
+        twice = pd.Series(owners)[pd.Series(owners).duplicated()].iloc[0]
+        raise InputError(f"{file}: track {twice!r} occurs twice; give one vector for each")
+    require_known(str(file), owners, track_ids)
+    aligned = align(vectors, owners, track_ids)
+    broken = np.flatnonzero(~np.isfinite(aligned).all(axis=1))
     return Row(
         name=file.stem,
         kind="model",
-        width=vectors.shape[1],
-        load=lambda _: vectors,
+        width=aligned.shape[1],
+        load=lambda _: aligned,
         about=f"vectors of {file.name}",
         failed=dict.fromkeys(broken.tolist(), "its vector holds NaN or infinity"),
-        provenance={"file": file.name, "sha256": hashlib.sha256(content).hexdigest()},
+        provenance={"file": file.name, "sha256": hashlib.sha256(content).hexdigest(), "tracks": content_hash(owners)},
     )
+
+
+def content_hash(content: Vectors | Sequence[str]) -> str:
+    """SHA-256 of vectors or of a list of words, for the provenance of a row.
+
+    >>> content_hash(["a", "b"]) == content_hash(["ab"])
+    False
+    """
+    data = content.tobytes() if isinstance(content, np.ndarray) else "\n".join(content).encode()
+    return hashlib.sha256(data).hexdigest()
 
 
 def align(vectors: Vectors, owners: Sequence[str], track_ids: Sequence[str]) -> Vectors:
@@ -153,21 +191,24 @@ def require_known(source: str, known: Sequence[str], track_ids: Sequence[str]) -
         )
 
 
-def _read_npy(file: Path) -> Vectors:
+def _read_npy(file: Path) -> tuple[list[str], Vectors]:
+    beside = file.with_suffix(".txt")
+    if not beside.is_file():
+        raise InputError(
+            f"{file}: nothing says which track each row is of; write the track_id of each on a line of {beside.name} "
+            "beside it, or give Parquet with a column track_id"
+        )
     vectors: NDArray[Any] = np.load(file, allow_pickle=False)
-    return vectors.astype(np.float32)
+    return beside.read_text(encoding="utf-8").splitlines(), vectors.astype(np.float32)
 
 
-def _read_parquet(file: Path, track_ids: Sequence[str]) -> Vectors:
+def _read_parquet(file: Path) -> tuple[list[str], Vectors]:
     table = pd.read_parquet(file)
     if "track_id" not in table:
         raise InputError(f"{file}: no column track_id; columns: {', '.join(map(str, table.columns))}")
-    owners = table.pop("track_id").astype(str)
-    if twice := owners[owners.duplicated()].tolist():
-        raise InputError(f"{file}: track {twice[0]!r} occurs twice; give one vector for each")
-    require_known(str(file), owners.tolist(), track_ids)
+    owners = table.pop("track_id").astype(str).tolist()
     lists = [column for column in table if table[column].map(np.ndim).eq(1).all()]
     if len(lists) > 1:
         raise InputError(f"{file}: several columns hold vectors: {', '.join(map(str, lists))}; keep one")
     chosen = np.stack(table[lists[0]].tolist()) if lists else table.select_dtypes("number").to_numpy()
-    return align(chosen.astype(np.float32), owners.tolist(), track_ids)
+    return owners, chosen.astype(np.float32)

@@ -37,6 +37,15 @@ class Section:
     targets: NDArray[Any]
     classes: NDArray[Any]
 
+    @property
+    def tested_per_trained(self) -> float:
+        """Items tested for each item that fits of a seed learnt from; 1 where every fold is tested in its turn."""
+        fits = self.folds[0]
+        tested, trained = (
+            np.unique(np.concatenate([getattr(fold, name) for fold in fits])) for name in ("test", "train")
+        )
+        return len(tested) / len(trained)
+
 
 def score_section(
     section: Section,
@@ -63,15 +72,19 @@ def score_section(
         {"metric": metric, **line, "low": max(line["low"], 0.0) if task.is_size(metric) else line["low"]}
         for metric in task.metric_names
         if metric not in task.statistics
-        for line in score_rows(items, metric, bounds=task.bounds(metric), draws=draws).to_dict("records")
+        for line in score_rows(
+            items, metric, tested_per_trained=section.tested_per_trained, bounds=task.bounds(metric), draws=draws
+        ).to_dict("records")
     ]
     names = [row.name for row in rows]
     statistics = joblib.Parallel(n_jobs=workers)(
-        joblib.delayed(_statistic)(task, metric, part, len(expected), min(draws, STATISTIC_DRAWS))
+        joblib.delayed(_statistic)(
+            task, metric, part, len(expected), section.tested_per_trained, min(draws, STATISTIC_DRAWS)
+        )
         for metric in task.statistics
         for part in _coded(table, names)
     )
-    compared = compare_rows(items, names[0], task.primary, draws=draws)
+    compared = compare_rows(items, names[0], task.primary, tested_per_trained=section.tested_per_trained, draws=draws)
     return {
         "split": section.split,
         "readout": section.readout,
@@ -79,6 +92,7 @@ def score_section(
         "expected": len(expected),
         "scored": int((section.tested & section.usable).sum()),
         "training_items": int(np.median([len(fold.train) for seed in section.folds for fold in seed])),
+        "tested_per_trained": section.tested_per_trained,
         "left_out": _left_out(section, rows),
         "classes": [] if task.regression else section.classes.tolist(),
         "scores": [*lines, *statistics],
@@ -98,12 +112,20 @@ def _coded(table: pd.DataFrame, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         yield columns[columns["row"] == name]
 
 
-def _statistic(task: Task, metric: str, items: pd.DataFrame, expected: int, draws: int) -> dict[str, Any]:
+def _statistic(
+    task: Task, metric: str, items: pd.DataFrame, expected: int, tested_per_trained: float, draws: int
+) -> dict[str, Any]:
     function = task.statistics[metric]
-    interval = bootstrap_statistic(
-        function, items[["reference", "estimated"]], items["group"], bounds=task.bounds(metric), draws=draws
-    )
     by_seed = [function(part) for _, part in items.groupby("seed")]
+    interval = bootstrap_statistic(
+        function,
+        items[["reference", "estimated"]],
+        items["group"],
+        tested_per_trained=tested_per_trained,
+        of_seeds=by_seed,
+        bounds=task.bounds(metric),
+        draws=draws,
+    )
     return {
         "metric": metric,
         "row": items["row"].iloc[0],

@@ -76,7 +76,9 @@ def _compared(probe: str, one: tuple[Path, Mapping[str, Any]], other: tuple[Path
     lines = []
     for left, right in pairs:
         groups = values[0][1].to_numpy()
-        result = paired_bootstrap(values[1][0][right], values[0][0][left], groups)
+        result = paired_bootstrap(
+            values[1][0][right], values[0][0][left], groups, tested_per_trained=section["tested_per_trained"]
+        )
         lines.append(
             {
                 "first": left,

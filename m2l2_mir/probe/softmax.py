@@ -78,7 +78,7 @@ def solve(
         To start from.
     tolerance
         Largest element of the gradient in scaled coordinates. In float32 the search also ends where the loss falls by
-        less than a millionth.
+        less than a part in 1e8, about its rounding.
 
     Returns
     -------
@@ -108,7 +108,7 @@ def solve(
         (weights / scale).ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"gtol": tolerance, "ftol": 1e-6 if X.dtype == np.float32 else 1e-15, "maxiter": 2000, "maxfun": 4000},
+        options={"gtol": tolerance, "ftol": 1e-8 if X.dtype == np.float32 else 1e-15, "maxiter": 2000, "maxfun": 4000},
     )
     return scale * result.x.reshape(weights.shape)
 

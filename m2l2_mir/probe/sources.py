@@ -1,19 +1,28 @@
-"""All rows of an experiment: what the user names, and what always stands beside it."""
+"""All rows of an experiment: what the user names, and what always stands beside it.
+
+Conventions
+-----------
+* All rows hear the same of each file: where a store was made of an excerpt, models, embedders and hand-made features
+  get that excerpt too. Vectors that come as files are as they are.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.errors import InputError
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.probe.embedders import embedder_row, load_embedder
-from m2l2_mir.probe.inputs import Extraction, View, config_of, model_name, model_store, store_rows, untrained_rows
+from m2l2_mir.probe.inputs import Extraction, config_of, model_name, model_store, store_rows, untrained_rows
 from m2l2_mir.probe.plan import Plan
 from m2l2_mir.probe.rows import Row, file_row, hand_made_rows
+from m2l2_mir.probe.space import View
 
 __all__ = ["Sources", "gather_rows"]
 
@@ -33,7 +42,7 @@ class Sources:
     embedders
         ``module:Class`` each.
     vectors
-        Files, ``.npy`` or ``.parquet``.
+        Files, as :func:`m2l2_mir.probe.rows.file_row` takes them.
     """
 
     models: Sequence[str] = ()
@@ -70,31 +79,88 @@ def gather_rows(
     rows : list of Row
         For :func:`m2l2_mir.probe.experiment.run_probe`: models first, then untrained and hand-made rows.
     notes : list of str
-        Which rows that always appear could not be made, and why.
+        Which rows that always appear could not be made, and why; and what rows hear where it is not the whole file.
+
+    Raises
+    ------
+    InputError
+        A source cannot be read, lacks tracks, or stores have heard different parts of the files.
     """
     dataset = plan.dataset
+    opened = [EmbeddingStore.open(folder) for folder in sources.stores]
+    extraction, notes = _as_heard(opened, extraction, alone=not sources.models)
+    files = [file_row(file, plan.track_ids) for file in sources.vectors]
+    embedders = [(reference, load_embedder(reference)) for reference in sources.embedders]
     with count("rendering") as progress:
         dataset.render(jobs=extraction.jobs, progress=progress)
     paths = dataset.tracks["path"].astype(str).tolist()
     rows: list[Row] = []
     configs: list[tuple[str, ModelConfig]] = []
-    stores = [(model_name(model), model_store(model, dataset, extraction)) for model in sources.models]
-    stores += [(Path(folder).name, EmbeddingStore.open(folder)) for folder in sources.stores]
-    for name, store in stores:
-        rows += store_rows(store, name, dataset, views)
+    stores = [
+        (model_name(model), _reference(model), model_store(model, dataset, extraction)) for model in sources.models
+    ]
+    stores += [(Path(store.path).name, "", store) for store in opened]
+    for name, reference, store in stores:
+        rows += store_rows(store, name, dataset, views, model=reference)
         if (config := config_of(store)) is not None:
             configs.append((name, config))
-    for reference in sources.embedders:
+    for reference, embedder in embedders:
         with count(f"embedding with {reference}") as progress:
-            rows.append(embedder_row(load_embedder(reference), paths, progress=progress))
-    rows += [file_row(file, plan.track_ids) for file in sources.vectors]
+            rows.append(embedder_row(embedder, paths, excerpt=extraction.excerpt, progress=progress))
+    rows += files
     if not any(os.path.isfile(path) for path in paths):
-        return rows, ["no audio is there, so that hand-made and untrained rows are missing"]
-    notes = []
+        return rows, [*notes, "no audio is there, so that hand-made and untrained rows are missing"]
     if configs:
         rows += untrained_rows(configs, dataset, seeds=plan.seeds, view=views[0], extraction=extraction)
     else:
         notes.append("no architecture is known, so that an untrained row is missing")
     with count("hand-made features") as progress:
-        rows += hand_made_rows(paths, jobs=extraction.jobs, progress=progress)
-    return rows, notes
+        rows += hand_made_rows(paths, excerpt=extraction.excerpt, jobs=extraction.jobs, progress=progress)
+    return rows, [*notes, *_other_audio(rows)]
+
+
+def _as_heard(stores: Sequence[EmbeddingStore], extraction: Extraction, *, alone: bool) -> tuple[Extraction, list[str]]:
+    """The extraction that hears what stores have heard, and what has to be said of it.
+
+    `alone`: no model is named, so that untrained rows show the features that the stores hold.
+    """
+    if not stores:
+        return extraction, []
+    settings: list[dict[str, Any]] = [store.provenance["settings"] for store in stores]
+    first = settings[0]
+    for key in ("excerpt", "loudness"):
+        for store, other in zip(stores, settings, strict=True):
+            if other.get(key) != first.get(key):
+                raise InputError(
+                    f"{store.path} was made with {key} {other.get(key)}, {stores[0].path} with {first.get(key)}; rows "
+                    "are compared on the same audio only: embed both alike"
+                )
+    excerpt, loudness = first.get("excerpt"), first.get("loudness")
+    extraction = replace(extraction, excerpt=None if excerpt is None else (excerpt[0], excerpt[1]), loudness=loudness)
+    if alone and "features" in first:
+        extraction = replace(extraction, features=first["features"])
+    notes = []
+    if excerpt is not None:
+        notes.append("all rows hear {1:g} s of each file from {0:g} s on, as the store does".format(*excerpt))
+    if loudness is not None:
+        notes.append(
+            f"models hear files at {loudness:g} LUFS, hand-made features and other embedders at their own level"
+        )
+    return extraction, notes
+
+
+def _other_audio(rows: Sequence[Row]) -> list[str]:
+    """What has to be said where two rows did not hear the same files."""
+    hashed = [row for row in rows if row.audio]
+    for row in hashed[1:]:
+        pairs = zip(row.audio, hashed[0].audio, strict=True)
+        if different := sum(bool(mine and theirs) and mine != theirs for mine, theirs in pairs):
+            return [
+                f"{different} of {len(row.audio)} files that {row.name} heard are not those that {hashed[0].name} heard"
+            ]
+    return []
+
+
+def _reference(model: str) -> str:
+    """A model as it is found from any folder."""
+    return os.path.abspath(model) if os.path.isfile(model) else model

@@ -5,13 +5,15 @@ Conventions
 * Values are [items] or [seeds, items], nan where an item has no score. Seeds are averaged inside an item first, so an
   interval tells what other items would have given; what other seeds would have given is :func:`seed_spread`.
 * Groups, and which interval is used when: :mod:`m2l2_mir.probe.resampling`.
+* Where read-outs were fitted to score the items, give ``tested_per_trained``: without it the fits are taken as given,
+  and intervals are too narrow (:meth:`m2l2_mir.probe.resampling.Resampled.refitted`).
 * :func:`m2l2_mir.quality.intervals.mean_interval` serves independent clips; it knows no groups.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,13 +22,14 @@ from numpy.typing import ArrayLike, NDArray
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import DRAWS, FEW_GROUPS, Bounds, Interval, Resampled, group_codes, resample_means
 
-__all__ = ["bootstrap_statistic", "cluster_bootstrap", "seed_means", "seed_spread"]
+__all__ = ["bootstrap_statistic", "cluster_bootstrap", "resample_seeds", "seed_means", "seed_spread"]
 
 
 def cluster_bootstrap(
     values: ArrayLike,
     groups: ArrayLike | None = None,
     *,
+    tested_per_trained: float | None = None,
     bounds: Bounds | None = None,
     level: float = 0.95,
     draws: int = DRAWS,
@@ -40,6 +43,9 @@ def cluster_bootstrap(
         nan for not scored.
     groups : array-like [items], optional
         Group of each item; None: every item is one.
+    tested_per_trained
+        Items tested for each item that read-outs learnt from: 1 for cross-validation. None: the values come from no
+        fits, or the fits are taken as given.
     bounds
         Range of the metric if it has one, such as (0, 1) for an accuracy.
     level
@@ -65,8 +71,29 @@ def cluster_bootstrap(
     >>> result.estimate, result.scored, result.expected, result.reason
     (0.75, 4, 5, '3 groups, fewer than 20: t interval over groups')
     """
-    [resampled] = resample_means(seed_means(values)[None], groups, draws=draws, seed=seed)
+    [resampled] = resample_seeds([values], groups, tested_per_trained=tested_per_trained, draws=draws, seed=seed)
     return resampled.interval(bounds=bounds, level=level)
+
+
+def resample_seeds(
+    rows: Sequence[ArrayLike],
+    groups: ArrayLike | None,
+    *,
+    tested_per_trained: float | None,
+    draws: int = DRAWS,
+    seed: int | np.random.Generator = 0,
+) -> list[Resampled]:
+    """Means over items and seeds of several rows, each [seeds, items] or [items], resampled by group.
+
+    Parameters and errors are those of :func:`cluster_bootstrap`.
+    """
+    if not rows:
+        return []
+    means = np.stack([seed_means(values) for values in rows])
+    resampled = resample_means(means, groups, draws=draws, seed=seed)
+    if tested_per_trained is None:
+        return resampled
+    return [one.refitted(tested_per_trained, _of_seeds(values)) for one, values in zip(resampled, rows, strict=True)]
 
 
 def seed_means(values: ArrayLike) -> NDArray[np.float64]:
@@ -102,7 +129,7 @@ def seed_spread(values: ArrayLike) -> tuple[float, int]:
     >>> round(spread, 4), seeds
     (0.3536, 2)
     """
-    means = seed_means(np.transpose(np.atleast_2d(values)))
+    means = _of_seeds(values)
     means = means[~np.isnan(means)]
     return float(means.std(ddof=1)) if len(means) > 1 else math.nan, len(means)
 
@@ -112,6 +139,8 @@ def bootstrap_statistic(
     items: pd.DataFrame,
     groups: ArrayLike | None = None,
     *,
+    tested_per_trained: float | None = None,
+    of_seeds: ArrayLike = (),
     bounds: Bounds | None = None,
     level: float = 0.95,
     draws: int = 1000,
@@ -129,6 +158,10 @@ def bootstrap_statistic(
         What the function reads, scored items only. Of several seeds: a row for each item and seed.
     groups : array-like [rows], optional
         As in :func:`cluster_bootstrap`; rows of one item must share one.
+    tested_per_trained
+        As in :func:`cluster_bootstrap`.
+    of_seeds : array-like [seeds]
+        The statistic of each seed alone; it counts where `tested_per_trained` is given.
     bounds, level, draws, seed
         As in :func:`cluster_bootstrap`.
 
@@ -159,10 +192,18 @@ def bootstrap_statistic(
     else:
         drawn = np.random.default_rng(seed).integers(len(sizes), size=(draws, len(sizes)))
         others = [function(items.iloc[np.concatenate([rows[group] for group in draw])]) for draw in drawn]
-    return Resampled(
+    resampled = Resampled(
         estimate=float(function(items)) if len(items) else math.nan,
         sizes=sizes.astype(np.float64),
         others=np.array(others, dtype=np.float64),
         scored=len(items),
         expected=len(items),
-    ).interval(bounds=bounds, level=level)
+    )
+    if tested_per_trained is not None:
+        resampled = resampled.refitted(tested_per_trained, of_seeds)
+    return resampled.interval(bounds=bounds, level=level)
+
+
+def _of_seeds(values: ArrayLike) -> NDArray[np.float64]:
+    """Mean over items of each seed."""
+    return seed_means(np.transpose(np.atleast_2d(np.asarray(values, dtype=np.float64))))

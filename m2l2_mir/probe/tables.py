@@ -1,6 +1,7 @@
 """Tables of results: Markdown, LaTeX (booktabs), and all numbers as one long table.
 
-Every number has its 95 % interval; what intervals rest on stands below the table.
+Every number has its 95 % interval; what intervals rest on stands below the table. A row that is not distinguishable
+from the model is marked "n.s.", not significant, and never said to be equal: its interval says what may be.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from m2l2_mir.probe.wording import sentence
 
 __all__ = ["footnotes", "latex", "long_table", "markdown", "overview", "overview_table", "section_table", "signs"]
 
-ALIKE = "="  # stands for NOT_DISTINGUISHABLE, and "?" for NOT_TESTED
+# Stand for NOT_DISTINGUISHABLE and NOT_TESTED.
+NOT_SIGNIFICANT, UNTESTED = "n.s.", "?"
 
 _LATEX = {
     **{sign: f"\\{sign}" for sign in "&%$#_{}"},
@@ -45,7 +47,7 @@ def section_table(scores: Mapping[str, Any], section: Mapping[str, Any], *, brie
         name = row["name"]
         line = {"row": name, "width": str(row["width"] or "")}
         line[primary] = _with_interval(found[name, primary])
-        line["less the model"] = _difference(compared.get(name))
+        line["less the model"] = _difference(compared.get(name), brief=brief)
         if not brief:
             line["p (Holm)"] = _p(compared.get(name))
             line |= {metric: _with_interval(found[name, metric]) for metric in scores["shown"]}
@@ -62,9 +64,13 @@ def footnotes(scores: Mapping[str, Any], section: Mapping[str, Any]) -> list[str
     for line in primary:
         reasons.setdefault(line["reason"], []).append(line["row"])
     own = primary[0]
+    sections = scores["sections"]
+    tests = sum(not _missing(line["p"]) for one in sections for line in one["comparisons"])
+    where = "table" if len(sections) == 1 else f"{len(sections)} tables"
     notes = [
-        f"95 % intervals over {own['groups']} groups of tracks, {own['seeds']} seeds; differences are paired, p "
-        f"adjusted after Holm over the rows of this table; '{ALIKE}': {NOT_DISTINGUISHABLE}, '?': {NOT_TESTED}",
+        f"95 % intervals over {own['groups']} groups of tracks, {own['seeds']} seeds, for other tracks to test, to "
+        f"train on and other seeds; differences are paired, p adjusted after Holm over the {tests} comparisons of this "
+        f"probe's {where}; {_signs()}",
         *(
             reason if len(rows) == len(primary) else f"{reason} ({', '.join(rows)})"
             for reason, rows in reasons.items()
@@ -152,7 +158,7 @@ def overview(probes: Sequence[Mapping[str, Any]]) -> str:
 
 def signs() -> str:
     """What stands after numbers of :func:`overview_table`."""
-    return f"'{ALIKE}': {NOT_DISTINGUISHABLE} from the first row, '?': {NOT_TESTED}"
+    return f"compared with the first row, {_signs()}"
 
 
 def overview_table(probes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -184,15 +190,20 @@ def _with_interval(line: Mapping[str, Any]) -> str:
     return text if _missing(line["low"]) else f"{text} [{_number(line['low'])}, {_number(line['high'])}]"
 
 
-def _difference(line: Mapping[str, Any] | None) -> str:
+def _difference(line: Mapping[str, Any] | None, *, brief: bool) -> str:
     if line is None or _missing(line["difference"]):
         return ""
-    return f"{line['difference']:+.3f}{_sign(line)}"
+    interval = "" if brief or _missing(line["low"]) else f" [{line['low']:+.3f}, {line['high']:+.3f}]"
+    return f"{line['difference']:+.3f}{interval}{_sign(line)}"
 
 
 def _sign(line: Mapping[str, Any]) -> str:
     """What stands after a number in place of the mark of its comparison."""
-    return {NOT_DISTINGUISHABLE: f" {ALIKE}", NOT_TESTED: " ?"}.get(line.get("mark", ""), "")
+    return {NOT_DISTINGUISHABLE: f" {NOT_SIGNIFICANT}", NOT_TESTED: f" {UNTESTED}"}.get(line.get("mark", ""), "")
+
+
+def _signs() -> str:
+    return f"'{NOT_SIGNIFICANT}': {NOT_DISTINGUISHABLE}, which does not say equal, '{UNTESTED}': {NOT_TESTED}"
 
 
 def _p(line: Mapping[str, Any] | None) -> str:

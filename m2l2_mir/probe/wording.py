@@ -1,7 +1,7 @@
 """What was found, in words: one sentence of the first section of a probe.
 
 A row is said to be below or above the model where the adjusted p of the paired difference is under .05; all other rows
-are said to be not distinguishable.
+are said to be not distinguishable, by these tracks and seeds, and never to be equal.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def score_bars(bars: Sequence[Bar], *, label: str, kinds: Mapping[str, str], wid
         face = "none" if bar.hollow else colour
         axes.barh(place, bar.estimate, height=0.66, facecolor=face, edgecolor=colour, linewidth=1.4)
         _whisker(axes, bar, place)
-        number = f"{bar.estimate:.3f}{' =' if bar.hollow else ''}"
+        number = f"{bar.estimate:.3f}{' n.s.' if bar.hollow else ''}"
         axes.text(1.02, place, number, transform=axes.get_yaxis_transform(), color=INK, fontsize=TEXT, va="center")
     axes.set_ylim(len(bars) - 0.5, -0.5)
     axes.set_yticks(range(len(bars)), names, color=INK, parse_math=False)  # names come from outside
@@ -151,7 +151,14 @@ def stacked_shares(table: pd.DataFrame, *, label: str, width: float = 520.0) -> 
     return figure
 
 
-def score_map(numbers: pd.DataFrame, strength: pd.DataFrame, *, signed: bool = False, width: float = 440.0) -> Figure:
+def score_map(
+    numbers: pd.DataFrame,
+    strength: pd.DataFrame,
+    *,
+    marks: pd.DataFrame | None = None,
+    signed: bool = False,
+    width: float = 440.0,
+) -> Figure:
     """Draw a table of numbers as a heat map.
 
     Parameters
@@ -160,6 +167,8 @@ def score_map(numbers: pd.DataFrame, strength: pd.DataFrame, *, signed: bool = F
         Printed in the cells; nan leaves one empty.
     strength
         Of the colour, of the same shape: 0 to 1, or -1 to 1 if `signed`.
+    marks
+        Text after each number, of the same shape; None: nothing.
     signed
         Blue below 0 and rust above.
     width
@@ -176,6 +185,7 @@ def score_map(numbers: pd.DataFrame, strength: pd.DataFrame, *, signed: bool = F
             if not math.isnan(number):
                 colour = "#ffffff" if abs(values[place, column]) > 0.6 else INK
                 text = f"{number:+.3f}" if signed else f"{number:.3f}"
+                text += "" if marks is None else str(marks.iat[place, column])
                 axes.text(column, place, text, color=colour, fontsize=TEXT, ha="center", va="center")
     axes.set_yticks(range(rows), list(map(str, numbers.index)), color=INK, parse_math=False)
     axes.set_xticks(range(columns), list(map(str, numbers.columns)), color=INK, parse_math=False)

@@ -34,7 +34,11 @@ def dataset() -> Dataset:
         title="Mock", about="", source="local", loader="", tasks=("genre", "tempo"), licence="CC0", citation="none"
     )
     return Dataset(
-        name="mock", recipe=recipe, tracks=tracks, dropped=pd.DataFrame(columns=["track_id", "label", "reason"])
+        name="mock",
+        recipe=recipe,
+        tracks=tracks,
+        dropped=pd.DataFrame(columns=["track_id", "label", "reason"]),
+        size="quick",
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.probe.comparison import compare_rows, holm, paired_bootstrap, score_rows
+from m2l2_mir.probe.comparison import as_one_family, compare_rows, holm, paired_bootstrap, score_rows
 from m2l2_mir.probe.statistics import cluster_bootstrap
 
 TRACKS = 120
@@ -46,6 +46,30 @@ def test_compare_rows(table) -> None:
     assert (result["high"][:2] < 0).all()
     assert result["low"]["twin"] < 0 < result["high"]["twin"]
     assert set(result[["groups", "scored", "expected"]].itertuples(index=False, name=None)) == {(40, TRACKS, TRACKS)}
+
+
+def test_tables_of_one_task_are_one_family() -> None:
+    first, second = (pd.DataFrame({"row": ["a", "b"], "p": p, "low": 0.0}) for p in ([0.01, 0.02], [0.03, np.nan]))
+    alone = as_one_family([first])[0]
+    assert alone["mark"].tolist() == ["", ""]
+    together = as_one_family([alone, second])
+    assert list(together[0].columns) == ["row", "p", "p_holm", "mark", "low"]
+    np.testing.assert_allclose(together[0]["p_holm"], [0.03, 0.04])
+    np.testing.assert_allclose(together[1]["p_holm"], [0.04, np.nan])
+    harsher = as_one_family([first * 2, second])[0]
+    assert harsher["mark"].tolist() == ["not distinguishable"] * 2
+
+
+def test_fits_are_a_sample_in_comparisons_too(table) -> None:
+    given, refitted = (
+        compare_rows(table, "model", "accuracy", tested_per_trained=ratio).set_index("row") for ratio in (None, 1.0)
+    )
+    ratio = (refitted["high"] - refitted["low"]) / (given["high"] - given["low"])
+    assert ratio.between(np.sqrt(2), 2).all()
+    assert (refitted["p"] > given["p"]).all()
+    scored = [score_rows(table, "accuracy", tested_per_trained=ratio) for ratio in (None, 1.0)]
+    assert (scored[1]["low"] < scored[0]["low"]).all()
+    assert (scored[1]["seed_std"] == scored[0]["seed_std"]).all()
 
 
 def test_rows_are_compared_in_pairs(table) -> None:

@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe.comparison import holm, paired_bootstrap
 from m2l2_mir.probe.experiment import MAJORITY, SHUFFLED, run_probe
+from m2l2_mir.probe.recipe import find_probe
 from m2l2_mir.probe.results import plain
 from m2l2_mir.probe.rows import Row
+from m2l2_mir.probe.statistics import cluster_bootstrap
+from m2l2_mir.probe.tables import footnotes
 
 
 def scores_of(result, metric=None, section=0) -> pd.DataFrame:
@@ -33,6 +37,18 @@ def test_rows_get_the_scores_that_are_known(plan, rows) -> None:
     assert set(accuracy["groups"]) == {40}
     assert {line["mark"] for line in result.scores["sections"][0]["comparisons"]} == {""}
     assert scores_of(result, "macro_f1")["estimate"]["label"] == 1
+    section = result.scores["sections"][0]
+    assert (section["tested_per_trained"], section["training_items"]) == (1, 81)
+    # Intervals and tests know that fits learn from a sample.
+    table = result.predictions.assign(right=result.predictions["reference"] == result.predictions["estimated"])
+    right = table.pivot(index=["row", "seed"], columns="track_id", values="right").astype(float)
+    settings = {"groups": np.arange(120) // 3, "tested_per_trained": 1.0, "draws": 500}
+    own = cluster_bootstrap(right.loc["noise"], bounds=(0, 1), **settings)
+    assert (accuracy["low"]["noise"], accuracy["high"]["noise"]) == pytest.approx((own.low, own.high))
+    pair = paired_bootstrap(right.loc["noise"], right.loc["label"], **settings)
+    [line] = [line for line in section["comparisons"] if line["row"] == "noise"]
+    assert (line["low"], line["high"], line["p"]) == pytest.approx((pair.difference.low, pair.difference.high, pair.p))
+    assert (result.scores["about"], result.scores["dataset"]["size"]) == (find_probe("genre")[1].about, "quick")
 
 
 def test_all_rows_see_the_same_folds_and_seeds_redraw_them(plan, rows) -> None:
@@ -109,6 +125,11 @@ def test_tempo_by_classes_and_by_regression(plan, dataset) -> None:
     assert scores_of(result, "r2", section=1)["estimate"]["waves"] > 0.9
     assert abs(scores_of(result, "r2", section=1)["estimate"][MAJORITY]) < 0.2
     assert result.predictions.query("readout == 'linear-regression'")["probabilities"].isna().all()
+    # Both sections are one family of tests.
+    compared = [pd.DataFrame(section["comparisons"]) for section in result.scores["sections"]]
+    np.testing.assert_allclose(pd.concat(compared)["p_holm"], holm(pd.concat(compared)["p"]))
+    below = footnotes(plain(result.scores), plain(result.scores["sections"][1]))[0]
+    assert "the 4 comparisons of this probe's 2 tables" in below
 
 
 def test_probabilities_belong_to_the_classes_that_are_stated(plan, rows) -> None:

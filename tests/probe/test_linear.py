@@ -63,6 +63,24 @@ def test_inner_scores_of_the_classifier(music) -> None:
     assert readout.penalty_ == readout.penalties_[np.nanargmax(readout.inner_scores_)]
 
 
+def test_weak_penalties_are_solved_before_they_are_judged(rng) -> None:
+    """Clear classes in many columns: the best penalty is weak, and the ones beyond it must be seen to be worse."""
+    labels = np.arange(600) % 5
+    columns = rng.normal(size=(600, 100)) + 0.4 * rng.normal(size=(5, 100))[labels]
+    X = columns / np.sqrt(1 + np.arange(100)) @ rng.normal(size=(100, 100))
+    readout = LinearClassifier(random_state=3).fit(X, labels)
+    standard = readout.scaler_.transform(X)
+    assert readout.edge_ is None
+    best = int(np.nanargmax(readout.inner_scores_))
+    for i in (best - 1, best, best + 1):
+        total = 0.0
+        for training, held_out in inner_folds(labels, None, 3, np.random.RandomState(3)):
+            strength = 1 / (len(training) * readout.penalties_[i])
+            peer = LogisticRegression(C=strength, tol=1e-6, max_iter=10_000).fit(standard[training], labels[training])
+            total += peer.predict_log_proba(standard[held_out])[np.arange(len(held_out)), labels[held_out]].sum()
+        assert readout.inner_scores_[i] == pytest.approx(total / 600, abs=2e-3)
+
+
 @pytest.mark.parametrize("d", [20, 150])
 def test_ridge_of_scikit_learn(music, rng, d: int) -> None:
     X, labels, groups = music(120, d, 6)

@@ -99,13 +99,19 @@ def test_slots_against_probes(out: Path) -> None:
         for line in scores["sections"][0]["scores"]
         if line["metric"] == scores["sections"][0]["primary"]
     }
-    # Slot 1 holds the genre; noise fills slot 2.
-    texts = [float(text.get_text()) for text in alone.figure.axes[0].texts]
-    wanted = [found[probe, f"label, slot {slot}"] for slot in (1, 2) for probe in ("genre", "tempo")]
+    # Slot 1 holds the genre; noise fills slot 2, which is no better than shuffled labels.
+    cells = [text.get_text() for text in alone.figure.axes[0].texts]
+    texts = [float(cell.removesuffix(" ~")) for cell in cells]
+    names = ["label, slot 1", "label, slot 2", "label", "shuffled labels"]
+    wanted = [found[probe, name] for name in names for probe in ("genre", "tempo")]
     np.testing.assert_allclose(texts, wanted, atol=5e-4)
     assert texts[0] == 1
+    assert [cell[-1] == "~" for cell in cells] == [False, True, True, True, False, False, False, False]
     assert "genre is read best from slot 1 (1.000)" in alone.caption
-    texts = [float(text.get_text()) for text in left_out.figure.axes[0].texts]
+    cells = [text.get_text() for text in left_out.figure.axes[0].texts]
+    assert not cells[0].endswith("n.s.")
+    assert cells[2].endswith("n.s.")  # without the noise genre is read as well
+    texts = [float(cell.removesuffix(" n.s.")) for cell in cells]
     assert texts[0] == pytest.approx(found["genre", "label, without slot 1"] - 1, abs=5e-4)
     assert texts[0] < -0.3
     assert "genre changes most without 1" in left_out.caption

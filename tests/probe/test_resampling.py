@@ -120,6 +120,26 @@ def test_little_data_gives_a_defined_result() -> None:
         assert (right.p_value(), equal.p_value()) == (2.0 ** (1 - groups), 1)
 
 
+def test_other_training_items_and_seeds_widen(rng) -> None:
+    for groups in (12, 40):
+        [row] = resample_means(rng.normal(size=(1, groups)), None)
+        assert row.refitted(0, [0.3]).interval() == row.interval()
+        half = row.interval().high - row.estimate
+        assert row.refitted(1, [0.3]).interval().high - row.estimate == pytest.approx(half * np.sqrt(2))
+        # Two seeds that differ by d have variance d^2 / 2, and half of that is what their mean may be off by.
+        error = row._error()
+        of_seeds = [0.0, 2 * error, np.nan]
+        wider = row.refitted(0.25, of_seeds)
+        assert wider.interval().high - row.estimate == pytest.approx(half * np.sqrt(2.25))
+        assert (wider.estimate, wider.scored) == (row.estimate, row.scored)
+        assert wider.p_value() > row.p_value()
+    assert wider.interval(bounds=(row.estimate - 0.01, row.estimate + 0.01)).high == row.estimate + 0.01
+    [flat] = resample_means(np.ones((1, 30)), None)
+    assert flat.refitted(1, [0.9, 1.1]).interval().low == 1
+    with pytest.raises(InputError, match="-1 items tested"):
+        flat.refitted(-1, [])
+
+
 def test_bad_input_is_refused() -> None:
     values = np.array([[1.0, 0.0, 5.0]])
     with pytest.raises(InputError, match="1 of 3 items have no group"):

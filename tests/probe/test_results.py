@@ -11,10 +11,11 @@ import pytest
 
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.experiment import run_probe, settings_of
-from m2l2_mir.probe.results import finished, read_predictions, read_scores, write_result
+from m2l2_mir.probe.results import finished, read_predictions, read_scores, refuse_other, write_result
 from m2l2_mir.probe.rows import Row
 from m2l2_mir.probe.side_by_side import compare_runs
-from m2l2_mir.probe.tables import latex, section_table
+from m2l2_mir.probe.tables import footnotes, latex, section_table
+from m2l2_mir.probe.wording import sentence
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +61,35 @@ def test_only_the_same_settings_are_finished(plan, rows, result, tmp_path) -> No
     assert finished(tmp_path, "genre", same) is None
 
 
+def test_other_settings_are_refused_by_name(plan, rows, result, tmp_path) -> None:
+    refuse_other(tmp_path, "genre", {"seeds": 3})  # nothing there
+    write_result(tmp_path, result)
+    both = list(rows.values())
+    refuse_other(tmp_path, "genre", settings_of(plan(), both, draws=200))
+    refuse_other(tmp_path, "genre", {"seeds": 2, "label": "genre"})  # as far as they are known
+    renamed = replace(rows["noise"], name="other noise")
+    changed = replace(rows["label"], provenance={"made": "otherwise"})
+    for settings, message in (
+        ({"seeds": 3}, r"\(seeds: 2 in the folder, 3 asked for\): choose another --out, or .* --overwrite"),
+        (
+            settings_of(plan(readouts=["knn"]), both, draws=200),
+            r'recipe.readouts: \["linear"\] in the folder, \["knn"\]',
+        ),
+        (settings_of(plan(), [rows["label"], renamed], draws=200), "row 'noise' only in the folder; .* only asked for"),
+        (settings_of(plan(), [changed, rows["noise"]], draws=200), """row 'label'.made: "of labels" in the folder"""),
+    ):
+        with pytest.raises(InputError, match=message):
+            refuse_other(tmp_path, "genre", settings)
+
+
 def test_damaged_results_are_named(result, tmp_path) -> None:
     with pytest.raises(InputError, match="holds no results"):
         read_scores(tmp_path)
     folder = write_result(tmp_path, result)
     (folder / "scores.json").write_text("{")
+    assert finished(tmp_path, "genre", {}) is None
+    with pytest.raises(InputError, match="again with --overwrite"):
+        refuse_other(tmp_path, "genre", {})
     with pytest.raises(InputError, match=r"scores\.json cannot be read"):
         read_scores(tmp_path)
 
@@ -74,11 +99,31 @@ def test_tables_show_intervals_and_how_many_were_scored(result) -> None:
     table = section_table(scores, scores["sections"][0]).set_index("row")
     assert table.loc["label", "accuracy"] == "1.000 [1.000, 1.000]"
     assert table.loc["noise", "scored"] == "120 of 120"
-    assert table.loc["noise", "less the model"].startswith("-0.")
+    [line] = [line for line in scores["sections"][0]["comparisons"] if line["row"] == "noise"]
+    assert table.loc["noise", "less the model"] == "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format(**line)
     text = latex(scores)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
     assert r"macro\_f1" in text
     assert "95 %" not in text.replace(r"95 \%", "")
+
+
+def test_tables_do_not_say_that_rows_are_equal(plan, rows, rng) -> None:
+    """Nine groups, and a row that differs from the model in three tracks."""
+    near = rows["label"].load(0).copy()
+    near[:3, :3] = near[:3, [1, 2, 0]]
+    alike = Row(name="near", kind="model", width=8, load=lambda _: near, failed=dict.fromkeys(range(27, 120), "gone"))
+    result = run_probe(plan(seeds=1, folds=2), [rows["label"], alike], jobs=1, draws=100)
+    scores = json.loads(json.dumps(result.scores, default=str).replace("NaN", "null"))
+    [section] = scores["sections"]
+    table = section_table(scores, section).set_index("row")
+    assert table.loc["near", "less the model"].endswith("] n.s.")
+    assert table.loc["near", "scored"] == "27 of 120"
+    assert table.loc["near", "sd of seeds"] == ""
+    said = "\n".join(footnotes(scores, section))
+    assert "'n.s.': not distinguishable, which does not say equal" in said
+    assert "9 groups, fewer than 20: t interval over groups" in said
+    assert "not distinguishable from near" in sentence(scores)
+    assert "(t interval over 9 groups), 27 of 120 tracks scored" in sentence(scores) or "1.00" in sentence(scores)
 
 
 def test_two_runs_side_by_side(plan, rows, result, rng, tmp_path) -> None:

@@ -8,20 +8,31 @@ import pytest
 
 from m2l2_mir.audio import save
 from m2l2_mir.errors import InputError
-from m2l2_mir.probe.embedders import check_embedder, embedder_row, load_embedder
+from m2l2_mir.probe.embedders import check_embedder, embedder_facts, embedder_row, load_embedder
 from m2l2_mir.probe.rows import file_row
 
 IDS = ["a", "b", "c"]
 
 
-def test_npy_is_taken_in_order(tmp_path) -> None:
-    np.save(tmp_path / "mine.npy", [[1.0, 2.0], [3.0, 4.0], [np.nan, 6.0]])
+def test_npy_is_taken_by_the_ids_beside_it(tmp_path) -> None:
+    np.save(tmp_path / "mine.npy", [[3.0, 4.0], [9.0, 9.0], [np.nan, 6.0], [1.0, 2.0]])
+    with pytest.raises(InputError, match=r"nothing says which track each row is of; write .* mine\.txt"):
+        file_row(tmp_path / "mine.npy", IDS)
+    (tmp_path / "mine.txt").write_text("b\nother\nc\na\n")
     row = file_row(tmp_path / "mine.npy", IDS)
     assert (row.name, row.width) == ("mine", 2)
-    assert row.load(0)[1].tolist() == [3, 4]
+    assert row.load(0)[:2].tolist() == [[1, 2], [3, 4]]
     assert list(row.failed) == [2]
-    with pytest.raises(InputError, match=r"vectors are \[3, 2\] for 2 tracks"):
-        file_row(tmp_path / "mine.npy", IDS[:2])
+    (tmp_path / "mine.txt").write_text("b\na\nc\nother\n")
+    assert file_row(tmp_path / "mine.npy", IDS).provenance != row.provenance
+    for ids, message in (
+        ("a\nb\nc", r"\[4, 2\] for 3 track ids"),
+        ("a\nb\nc\na", "'a' occurs twice"),
+        ("a\nb\nx\ny", "lacks 1"),
+    ):
+        (tmp_path / "mine.txt").write_text(ids)
+        with pytest.raises(InputError, match=message):
+            file_row(tmp_path / "mine.npy", IDS)
 
 
 @pytest.mark.parametrize("lists", [True, False])
@@ -35,6 +46,7 @@ def test_parquet_is_taken_by_track_id(tmp_path, lists: bool) -> None:
 
 def test_files_that_hold_no_vectors_are_named(tmp_path) -> None:
     (tmp_path / "mine.npy").write_text("no array")
+    (tmp_path / "mine.txt").write_text("a\nb\nc\n")
     with pytest.raises(InputError, match="no vectors can be read"):
         file_row(tmp_path / "mine.npy", IDS)
     with pytest.raises(InputError, match="no vectors can be read"):
@@ -55,6 +67,45 @@ def test_an_embedder_embeds_what_can_be_read(tmp_path) -> None:
     np.testing.assert_allclose(row.load(0)[:2, 0], [0.1, 0.4], rtol=1e-3)
     assert list(row.failed) == [2]
     assert row.provenance["embedder"].endswith("Loudness")
+
+
+class Fragile(Loudness):
+    """Raises on loud clips, gives another width for long ones."""
+
+    def embed(self, waveform):
+        if waveform.max() > 0.9:
+            raise RuntimeError("too loud")
+        return np.append(super().embed(waveform), [0] * (len(waveform) > 20000))
+
+
+def test_an_embedder_that_raises_loses_the_file_and_not_the_run(tmp_path) -> None:
+    for name, level, seconds in (("loud", 0.99, 1), ("long", 0.1, 3), ("fine", 0.1, 1)):
+        save(tmp_path / f"{name}.wav", np.full((1, seconds * 8000), level), 8000)
+    paths = {name: str(tmp_path / f"{name}.wav") for name in ("loud", "long", "fine", "missing")}
+    row = embedder_row(Fragile(), list(paths.values()))
+    assert list(row.failed) == [0, 1, 3]
+    assert row.failed[0] == "Fragile.embed raised RuntimeError: too loud"
+    assert "gave 3 numbers and not 2" in row.failed[1]
+    assert np.isfinite(row.load(0)[2]).all()
+    # Nine failures in a row go on, whatever cannot be read between them; the tenth ends it.
+    nine = [paths["loud"]] * 5 + [paths["missing"]] * 5 + [paths["loud"]] * 4
+    assert len(embedder_row(Fragile(), [*nine, paths["fine"], paths["loud"]]).failed) == 15
+    with pytest.raises(InputError, match=r"Fragile failed on 10 files in a row, .*: too loud"):
+        embedder_row(Fragile(), [*nine, paths["loud"]])
+
+
+def test_other_vectors_are_another_provenance(tmp_path) -> None:
+    save(tmp_path / "a.wav", np.full((1, 4000), 0.1), 8000)
+    first = embedder_row(Loudness(), [str(tmp_path / "a.wav")])
+    assert embedder_row(Loudness(), [str(tmp_path / "a.wav")]).provenance == first.provenance
+    save(tmp_path / "a.wav", np.full((1, 4000), 0.2), 8000)
+    assert embedder_row(Loudness(), [str(tmp_path / "a.wav")]).provenance != first.provenance
+
+
+def test_an_embedder_hears_the_excerpt(tmp_path) -> None:
+    save(tmp_path / "a.wav", np.repeat([[0.1, 0.4]], 8000, axis=1), 8000)
+    row = embedder_row(Loudness(), [str(tmp_path / "a.wav")], excerpt=(1.2, 0.5))
+    assert row.load(0)[0, 0] == pytest.approx(0.4, rel=1e-3)
 
 
 class Wandering(Loudness):
@@ -81,9 +132,21 @@ class Matrix(Loudness):
         return np.zeros((2, 2))
 
 
+class Deaf(Loudness):
+    def embed(self, waveform):
+        return np.ones(3)
+
+
+class Raising(Loudness):
+    def embed(self, waveform):
+        raise KeyError("weights")
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
+        (Deaf, "the same vector for two different clips"),
+        (Raising, "embed raised KeyError: 'weights'"),
         (Wandering, "two vectors for the same clip"),
         (ByFrame, "widths 40 and 160"),
         (Writing, "writes into the clip"),
@@ -100,10 +163,12 @@ def test_an_embedder_is_found_by_name(tmp_path, monkeypatch) -> None:
     (tmp_path / "my_loudness.py").write_text(
         "import numpy as np\nclass Mine:\n    name, sample_rate = 'mine', 8000\n"
         "    def embed(self, waveform):\n        return np.array([waveform.std()])\n"
+        "class Broken(Mine):\n    def __init__(self):\n        raise OSError('no weights here')\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    assert load_embedder("my_loudness:Mine").name == "mine"
-    for wrong in ("my_loudness", "my_loudness:Other", "no_such_module:Mine"):
+    facts = embedder_facts(load_embedder("my_loudness:Mine"))
+    assert (facts["name"], facts["width"], facts["sample_rate"]) == ("mine", 1, 8000)
+    for wrong in ("my_loudness", "my_loudness:Other", "no_such_module:Mine", "my_loudness:Broken"):
         with pytest.raises(InputError, match=wrong):
             load_embedder(wrong)

@@ -20,6 +20,20 @@ def test_seeds_are_averaged_inside_an_item(rng) -> None:
     assert cluster_bootstrap(np.tile(once, (10, 1))) == cluster_bootstrap(once)
 
 
+def test_fits_are_a_sample_too(rng) -> None:
+    values = rng.integers(0, 2, (5, 60)).astype(float)
+    given, refitted = (cluster_bootstrap(values, tested_per_trained=ratio) for ratio in (None, 1.0))
+    variance = values.mean(axis=0).var(ddof=1) / 60
+    widening = np.sqrt(2 + values.mean(axis=1).var(ddof=1) / 5 / variance)
+    assert (refitted.high - refitted.low) / (given.high - given.low) == pytest.approx(widening, rel=0.03)
+    items = pd.DataFrame({"value": values.ravel()})
+    owners = np.tile(np.arange(60), 5)
+    slow = bootstrap_statistic(
+        lambda rows: rows["value"].mean(), items, owners, tested_per_trained=1.0, of_seeds=values.mean(axis=1)
+    )
+    assert slow.high - slow.low == pytest.approx(refitted.high - refitted.low, rel=0.1)
+
+
 def test_seed_spread_is_that_of_the_means() -> None:
     values = np.array([[1.0, 1.0, 0.0, 0.0], [1.0, 1.0, 1.0, np.nan], [0.0, 0.0, 0.0, 0.0]])
     assert seed_spread(values) == (pytest.approx(0.5), 3)

@@ -1,0 +1,255 @@
+"""The similarity index against plain FAISS, scikit-learn and exact search, at growing sizes.
+
+Synthetic vectors of 512 numbers in clusters (a track is near the others of its cluster, loudest in few directions, as
+embeddings are). For each size and structure, in a process of its own: time and peak memory of building, bytes of the
+structure, recall@10 against exact search, and the time of a search
+
+  - by `SimilarityIndex.search` and by a plain call of the same FAISS structure, in turn, one query at a time and in
+    batches: what the index adds to FAISS. Goal: at most 10 %.
+  - by `SimilarityIndex.query` with a vector: with ids, percentiles and a table.
+  - by scikit-learn's brute force, in batches.
+
+Below 1,000,000 vectors building a graph is also compared with plain FAISS. "auto" is what the index chooses by itself.
+
+    python benchmarks/index_speed.py
+    python benchmarks/index_speed.py --quick
+    python benchmarks/index_speed.py --sizes 10000 100000
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import resource
+import statistics
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from _common import argument_parser, interleaved, machine, ratios, spread, table, verdict, write_results
+from numpy.typing import NDArray
+
+SIZES = (10_000, 100_000, 1_000_000)
+WIDTH = 512
+CLUSTER = 50  # tracks
+TIGHTNESS = np.float32(0.35)  # spread of the centres by that within a cluster: they overlap, and a graph can miss
+K = 10
+GOAL = 1.10  # search by the index / plain call
+QUERIES = 1000  # of recall
+BATCH = 100
+STRUCTURES: dict[str, dict[str, Any]] = {
+    "auto": {},
+    "exact": {"exact": True},
+    "HNSW": {"factory": "HNSW32,Flat"},
+    "compressed": {"memory_mb": 256},
+}
+LARGE = 1_000_000  # from here on "auto" is no longer exact, and graphs are not built twice
+
+Vectors = NDArray[np.float32]
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="numbers of vectors")
+    parser.add_argument("--repeats", type=int, default=9, help="timed rounds of each way of searching (default: 9)")
+    options = parser.parse_args()
+    sizes, repeats = ([2000, 4000], 2) if options.quick else (sorted(options.sizes), options.repeats)
+    facts = machine()
+    rows = []
+    for size in sizes:
+        names = ["exact", "auto", "compressed"] if size >= LARGE else ["auto", "HNSW"]
+        for name in names:
+            rows.append(fresh(measure, size, name, repeats))
+            print(f"{size:,} {name}: recall {rows[-1]['recall']:.3f}", file=sys.stderr)
+    write_results(options, facts, {"rows": rows}, summary(rows))
+
+
+def fresh(work: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+    """Call a function in a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def measure(size: int, name: str, repeats: int) -> dict[str, Any]:
+    """Build one structure and search in it."""
+    import faiss
+    from sklearn.neighbors import NearestNeighbors
+
+    from m2l2_mir.index.search_quality import recall
+    from m2l2_mir.index.similarity import SimilarityIndex
+
+    vectors = clustered(size)
+    ids = [f"track {number:08}" for number in range(size)]
+    begun = perf_counter()
+    index = SimilarityIndex.from_vectors(vectors, ids, preparation="l2", **STRUCTURES[name])
+    build = perf_counter() - begun
+    memory = peak_rss() - vectors.nbytes
+    factory, plain = index.backend.choice.factory, index.backend.index
+    prepared = index.vectors()
+    plain_build = None
+    if size < LARGE and factory != "Flat":  # filling Flat is a copy
+        begun = perf_counter()
+        build_plainly(factory, plain, prepared)
+        plain_build = perf_counter() - begun
+    queries = np.random.default_rng(1).permutation(size)[:QUERIES]
+    found = index.search(prepared[queries], K + 1)[1]
+    seconds: dict[str, dict[str, list[float]]] = {}
+    parameters = plain_parameters(plain, K)
+    for title, asked in (("one at a time", prepared[queries[:BATCH]]), ("in a batch", prepared[queries[:BATCH]])):
+        parts = [asked[place : place + 1] for place in range(len(asked))] if title == "one at a time" else [asked]
+        ways: dict[str, Callable[[], object]] = {
+            "index": lambda parts=parts: [index.search(part, K) for part in parts],  # type: ignore[misc]
+            "plain FAISS": lambda parts=parts: [  # type: ignore[misc]
+                plain.search(part, K, params=parameters) for part in parts
+            ],
+        }
+        if index.backend.rescored:  # plain FAISS gives compressed similarities: the vectors are needed to do as well
+            del ways["plain FAISS"]
+        if title == "one at a time":
+            raw = [vectors[place] for place in queries[: len(parts)]]
+            ways["index.query"] = lambda raw=raw: [index.query(one, K) for one in raw]  # type: ignore[misc]
+        else:
+            brute = NearestNeighbors(n_neighbors=K, algorithm="brute", metric="cosine").fit(vectors)
+            ways["scikit-learn"] = lambda brute=brute, asked=asked: brute.kneighbors(asked)  # type: ignore[misc]
+        seconds[title] = {
+            way: [once / len(asked) for once in times]
+            for way, times in interleaved(ways, repeats=repeats if size < LARGE else max(2, repeats // 3)).items()
+        }
+    return {
+        "size": size,
+        "structure": name,
+        "factory": factory,
+        "build_seconds": build,
+        "plain_build_seconds": plain_build,
+        "build_peak_bytes": memory,
+        "bytes_per_vector": index.backend.memory_bytes() / size,
+        "recall": float(recall(prepared, queries, found, K).mean()),
+        "seconds_per_query": seconds,
+        "threads": faiss.omp_get_max_threads(),
+        "overhead": {
+            title: ratios(times["index"], times["plain FAISS"])
+            for title, times in seconds.items()
+            if "plain FAISS" in times
+        },
+    }
+
+
+def clustered(size: int) -> Vectors:
+    """Vectors in clusters of about 50; directions are of unequal strength."""
+    rng = np.random.default_rng(0)
+    strength = (1 / np.sqrt(1 + np.arange(WIDTH) / 16)).astype(np.float32)
+    centres = TIGHTNESS * rng.standard_normal((max(1, size // CLUSTER), WIDTH), np.float32)
+    vectors = np.empty((size, WIDTH), np.float32)
+    for start in range(0, size, 50_000):
+        part = vectors[start : start + 50_000]
+        part[:] = rng.standard_normal(part.shape, np.float32)
+        part += centres[rng.integers(len(centres), size=len(part))]
+        part *= strength
+    return vectors
+
+
+def build_plainly(factory: str, like: Any, vectors: Vectors) -> Any:
+    """The same structure by plain calls."""
+    import faiss
+
+    plain = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+    if hasattr(plain, "hnsw"):
+        plain.hnsw.efConstruction = faiss.downcast_index(like).hnsw.efConstruction
+    plain.train(vectors)
+    plain.add(vectors)
+    return plain
+
+
+def plain_parameters(plain: Any, k: int) -> Any:
+    """Search parameters of the index, given by hand."""
+    import faiss
+
+    from m2l2_mir.index.backends import HNSW_BREADTH
+
+    return faiss.SearchParametersHNSW(efSearch=max(HNSW_BREADTH, 2 * k)) if hasattr(plain, "hnsw") else None
+
+
+def peak_rss() -> int:
+    """Return the peak resident memory of this process in bytes."""
+    try:  # ru_maxrss of Linux may be the starting process's, which a child inherits
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def growth(rows: list[dict[str, Any]]) -> list[str]:
+    """How the time of one query grows with the size, for structures measured at several sizes."""
+    told = []
+    for factory in dict.fromkeys(row["factory"] for row in rows):
+        of_one = [row for row in rows if row["factory"] == factory]
+        times = [statistics.median(row["seconds_per_query"]["one at a time"]["index"]) for row in of_one]
+        for (before, first), (after, then) in pairwise(zip(of_one, times, strict=True)):
+            exponent = math.log(then / first) / math.log(after["size"] / before["size"])
+            told.append(f"{factory}, {before['size']:,} to {after['size']:,}: size ** {exponent:.2f}")
+    return told
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """What NAME.md says."""
+    overheads = [statistics.median(ratio) for row in rows for ratio in row["overhead"].values()]
+    worst = max(overheads)
+
+    def milliseconds(row: dict[str, Any], title: str, way: str) -> str:
+        times = row["seconds_per_query"][title].get(way)
+        return f"{1000 * statistics.median(times):.3f}" if times else ""
+
+    building = [
+        [
+            f"{row['size']:,}",
+            f"{row['structure']} ({row['factory']})",
+            f"{row['build_seconds']:.1f}",
+            "" if row["plain_build_seconds"] is None else f"{row['build_seconds'] / row['plain_build_seconds']:.2f}",
+            f"{row['build_peak_bytes'] / 1e6:,.0f}",
+            f"{row['bytes_per_vector']:,.0f}",
+            f"{row['recall']:.4f}",
+        ]
+        for row in rows
+    ]
+    searching = [
+        [
+            f"{row['size']:,}",
+            row["structure"],
+            milliseconds(row, "one at a time", "index"),
+            *(
+                spread(row["overhead"][title]) if title in row["overhead"] else ""
+                for title in ("one at a time", "in a batch")
+            ),
+            milliseconds(row, "one at a time", "index.query"),
+            milliseconds(row, "in a batch", "index"),
+            milliseconds(row, "in a batch", "scikit-learn"),
+        ]
+        for row in rows
+    ]
+    return (
+        f"Clustered vectors of {WIDTH} numbers, {K} neighbours, {rows[0]['threads']} threads. `SimilarityIndex.search` "
+        f"against the plain call of the same FAISS structure, in turn: goal at most {GOAL:.2f} x, "
+        f"{verdict(worst <= GOAL)} ({worst:.2f} x at worst, medians).\n\n"
+        + table(
+            ["vectors", "structure", "build, s", "/ plain FAISS", "peak beside the vectors, MB", "bytes a vector",
+             f"recall@{K}"],
+            building,
+        )
+        + "\n\nMilliseconds a query, medians; ratios are median (range).\n\n"
+        + table(
+            ["vectors", "structure", "index, one", "/ plain FAISS, one", f"/ plain FAISS, {BATCH} at once",
+             "index.query, one", f"index, {BATCH} at once", f"scikit-learn, {BATCH} at once"],
+            searching,
+        )
+        + "\n\nGrowth of the time of one query: " + "; ".join(growth(rows) or ["one size only"]) + "."
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The command ``m2l2 disentangle``."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import warnings
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from m2l2_mir.cli_datasets import DataHomeOption
+from m2l2_mir.errors import InputError, UntrainedWarning
+from m2l2_mir.model import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from m2l2_mir.disentangle.run import Size
+
+
+def disentangle(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; what is done in it is not done again.")],
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help=f"One is described, two are compared. Default: {DEFAULT_MODEL}."),
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", help="Second arm of several pairs, in the order of --model (seeds of one recipe)."),
+    ] = None,
+    stores: Annotated[
+        list[Path] | None, typer.Option("--store", help="Your own embeddings, with --labels; two are compared.")
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet: track_id, group (what belongs together), and a column for each factor."),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A small set and few draws of the nulls: to try it.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="More draws, and the metrics of single dimensions.")] = False,
+    data_home: DataHomeOption = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
+    jobs: Annotated[int | None, typer.Option(help="Threads and processes; default: the cores there are.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Ask what each summary embedding (slot) means: which factors of the music it tells, and which move it.
+
+    [bold]m2l2 disentangle --model random:m2l2-small --quick --out slots/[/bold]
+
+    [bold]m2l2 disentangle --model summary.safetensors --model ordered.safetensors --out slots/[/bold] compares two.
+
+    [bold]m2l2 disentangle -m a1.safetensors -m a2.safetensors --against b1.safetensors --against b2.safetensors
+    --out slots/[/bold] compares pairs of seeds; a claim about the mechanism needs 8 of them.
+
+    [bold]m2l2 disentangle --store embeddings/ --labels my.csv --out slots/[/bold] takes your own embeddings and labels.
+
+    Rendered music whose factors (instrument, tempo, chord, ...) vary independently is embedded. Slot scores (P1): what
+    a probe reads from one slot alone. Counterfactual scores (P2): how far a slot moves when one factor changes. D is 1
+    where a slot tells of one factor only, C where one slot tells all of a factor; every score stands beside random
+    rotations of the same code and permuted labels. Run the same command again to go on after an interruption.
+    """
+    from m2l2_mir.disentangle.run import analyse_models, analyse_stores
+    from m2l2_mir.progress import CountProgress, EmbedProgress
+
+    if quick and full:
+        raise InputError("--quick and --full exclude each other; give one of them")
+    if (labels is None) != (not stores):
+        raise InputError("--store and --labels belong together; give both, or neither to use rendered music")
+    if stores and (models or against):
+        raise InputError("--store takes embeddings that are there; leave out --model and --against")
+    warnings.simplefilter("ignore", UntrainedWarning)
+    size: Size = "quick" if quick else "full" if full else "default"
+
+    def observe(name: str) -> AbstractContextManager[Any]:
+        if not as_json:
+            typer.echo(f"embeddings of {name}")
+        return EmbedProgress(quiet=as_json)
+
+    def count(title: str) -> AbstractContextManager[Any]:
+        return CountProgress(title, quiet=as_json)
+
+    command = shlex.join(["m2l2", *sys.argv[1:]])
+    if stores and labels is not None:
+        found = analyse_stores(stores, labels, out, size=size, command=command, count=count)
+    else:
+        from m2l2_mir.embedding.pipeline import keep_freed_memory
+
+        keep_freed_memory()
+        found = analyse_models(
+            models or [DEFAULT_MODEL],
+            out,
+            against=against or [],
+            size=size,
+            device=device,
+            jobs=jobs,
+            data_home=data_home,
+            command=command,
+            observe=observe,
+            count=count,
+        )
+    report = str((out / "report.html").resolve())
+    if as_json:
+        told = {key: found[key] for key in ("decision", "sentence", "counts")}
+        typer.echo(json.dumps({**told, "report": report}))
+        return
+    _show(found)
+    typer.echo(f"{found['sentence']}.\nReport: {report}")
+
+
+def _show(found: dict[str, Any]) -> None:
+    """The scores of the primary stratum, and the comparison where there is one, on a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from m2l2_mir.disentangle.results import comparison_table, score_table, strata_of
+
+    stratum = strata_of(found)[0]
+    tables = [(f"Scores, stratum {stratum}", score_table(found, stratum, brief=True))]
+    if found["comparison"]:
+        tables.append(("First less second", comparison_table(found, brief=True)))
+    for title, text in tables:
+        table = Table(title=title)
+        for column in text:
+            table.add_column(str(column), justify="left" if column in ("row", "score") else "right")
+        for line in text.itertuples(index=False):
+            table.add_row(*line)
+        Console(highlight=False).print(table)

@@ -1,0 +1,230 @@
+"""The decision rule: from compared arms to one word, and the sentence that says what was found and what was not.
+
+"yes" iff, on global factors, D of the first arm is higher with its whole interval on slot scores (P1) and on
+counterfactual scores (P2), the first arm beats its own rotation null on both, no time basis of the second arm closes
+the gap, all slots together tell no less (to within the margin), and decoder swaps, where they were made, move what they
+should. P1 and P2 must both hold, so that no correction is made between them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from m2l2_mir.disentangle.compare import MARGIN, PAIRS
+
+__all__ = ["DECISIONS", "Verdict", "decide", "describe", "plain", "signed"]
+
+DECIDING = ("P1 D", "P2 D")
+
+DECISIONS = {
+    "yes": "the first arm disentangles better",
+    "not controllable": "it does by its scores, but decoder swaps move no more than a random subspace",
+    "no better than its null": "higher than the other, but no higher than random rotations of its own",
+    "change of basis": "a transform of the other's K positions closes the gap: a change of basis, no more",
+    "less informative": "higher, but all its slots together may tell less",
+    "probe artefact": "the two measures disagree, so it is put down to the measure",
+    "only compaction": "fewer slots tell of each factor (completeness), but slots are no purer",
+    "opposite": "the other arm disentangles better",
+    "equivalent": f"no difference: equal within {MARGIN:g}",
+    "no difference shown": "no difference is shown, nor that they are equal",
+    "not decided": "P1, P2 and their nulls are all needed, and one of them is missing",
+}
+
+LEAST_HELD = 0.05  # of the information of slots, by rotated ones
+WEAK_NULL = (
+    "random rotations hold hardly any readable information on so few clips, so that D has nothing to stand beside"
+)
+
+Compared = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """``decision`` is a key of ``DECISIONS``."""
+
+    decision: str
+    sentence: str
+
+
+def decide(
+    primary: Compared,
+    *,
+    names: tuple[str, str],
+    beats_null: bool,
+    bases: Mapping[str, Compared] | None = None,
+    controllable: bool | None = None,
+    stratum: str = "global",
+    weak_null: bool = False,
+) -> Verdict:
+    """Apply the rule.
+
+    Parameters
+    ----------
+    primary
+        Global factors, from :func:`~m2l2_mir.disentangle.compare.compare_arms`.
+    names
+        Of the arms.
+    beats_null
+        Whether D of the first arm lies above the 95th percentile of its rotations, on P1 and on P2.
+    bases
+        The same comparison with the second arm in other time bases, by name.
+    controllable
+        Whether decoder swaps of the first arm move more than the null; None: not tried.
+    stratum
+        Of the factors, for the sentence.
+    weak_null
+        Whether rotations of a model hold too little to compare with (:func:`is_weak`).
+
+    Returns
+    -------
+    Verdict
+        Its sentence gives differences, intervals, how many checkpoints it rests on, and what was not tried.
+    """
+    p1, p2, told = primary.get("P1 D"), primary.get("P2 D"), primary["information"]
+    closing = next(
+        (name for name, other in (bases or {}).items() if not all(other[what]["above"] for what in DECIDING)), None
+    )
+    if weak_null or p1 is None or p2 is None or not all(math.isfinite(one["difference"]) for one in (p1, p2)):
+        decision = "not decided"
+    elif p1["above"] and p2["above"]:
+        if not beats_null:
+            decision = "no better than its null"
+        elif closing is not None:
+            decision = "change of basis"
+        elif not told["low"] > -MARGIN:
+            decision = "less informative"
+        elif controllable is False:
+            decision = "not controllable"
+        else:
+            decision = "yes"
+    elif p1["below"] and p2["below"]:
+        decision = "opposite"
+    elif p1["above"] or p2["above"] or p1["below"] or p2["below"]:
+        decision = "probe artefact"
+    elif primary["P1 C"]["above"] and primary["P2 C"]["above"]:
+        decision = "only compaction"
+    elif p1["equivalent"] and p2["equivalent"]:
+        decision = "equivalent"
+    else:
+        decision = "no difference shown"
+    # Less its null, a score beside a weak null is no number to tell.
+    told_of = {what: line for what, line in primary.items() if not (weak_null and what.startswith("P1"))}
+    sentence = _sentence(decision, told_of, names, closing, controllable, stratum)
+    if weak_null:
+        sentence += f"; {WEAK_NULL}"
+    return Verdict(decision=decision, sentence=sentence)
+
+
+def is_weak(line: Mapping[str, Any]) -> bool:
+    """Whether the rotation null of a line of scores holds too little for its D to be compared with."""
+    return bool(line.get("rotation_holds", 1.0) < LEAST_HELD)
+
+
+def describe(found: Mapping[str, Any], primary: str) -> str:
+    """The sentence of one model alone: whether its slots are purer than random rotations of them, on P1 and on P2.
+
+    Parameters
+    ----------
+    found
+        Of :func:`~m2l2_mir.disentangle.experiment.run_analysis`: ``model`` and ``scores``.
+    primary
+        Stratum that is told of.
+    """
+    own = {
+        line["score"]: line for line in found["scores"] if line["row"] == found["model"] and line["stratum"] == primary
+    }
+    told, purer, weak = [], [], False
+    for title, what in (("slot scores (P1)", "P1 D"), ("counterfactual scores (P2)", "P2 D")):
+        if (line := own.get(what)) is None:
+            told.append(f"{title} not measured")
+            continue
+        null = line.get("rotation_mean")
+        beside = "" if null is None else f" against {plain(null)} of random rotations"
+        told.append(f"{title} {plain(line['estimate'])} [{plain(line['low'])}, {plain(line['high'])}]{beside}")
+        if null is not None:
+            weak = weak or is_weak(line)
+            purer.append(line["estimate"] > line["rotation_95"])
+    if weak:
+        verdict = f"No verdict: {WEAK_NULL}"
+    elif not purer:
+        verdict = "No null was drawn, so that nothing follows"
+    elif all(purer):
+        verdict = "Its slots are purer than chance on " + ("both" if len(purer) == 2 else "the one that was measured")
+    elif any(purer):
+        verdict = "The two disagree on whether its slots are purer than chance: put down to the measure"
+    else:
+        verdict = "Its slots are no purer than random rotations of them"
+    information = own["information"]
+    scope = "One checkpoint: this says nothing of others, nor why"
+    kind = "" if primary == "labels" else f", {primary} factors"
+    return (
+        f"{found['model']}{kind}: disentanglement D on {'; on '.join(told)}; all slots tell "
+        f"{plain(information['estimate'])} [{plain(information['low'])}, "
+        f"{plain(information['high'])}] of the factors. {verdict}. {scope}"
+    )
+
+
+def _sentence(
+    decision: str,
+    primary: Compared,
+    names: tuple[str, str],
+    closing: str | None,
+    controllable: bool | None,
+    stratum: str,
+) -> str:
+    pairs = int(primary["information"]["pairs"])
+    found = "; ".join(
+        f"{title} {_difference(primary[what])}"
+        for title, what in (
+            ("D on slot scores (P1)", "P1 D"),
+            ("on counterfactual scores (P2)", "P2 D"),
+            ("information of all slots", "information"),
+        )
+        if what in primary
+    )
+    verdict = DECISIONS[decision]
+    if decision == "change of basis":
+        verdict += f" ({closing})"
+    if decision == "probe artefact":
+        holds = [what[:2] for what in ("P1 D", "P2 D") if primary[what]["above"] or primary[what]["below"]]
+        verdict += f" (a difference on {' and '.join(holds)}{', of opposite sign' if len(holds) > 1 else ' only'})"
+    if pairs >= PAIRS:
+        scope = f"{pairs} pairs of seeds"
+    else:
+        many = "one pair of checkpoints" if pairs == 1 else f"{pairs} pairs of checkpoints"
+        scope = f"{many}, fewer than {PAIRS}: this describes these checkpoints only, not the recipe that they come from"
+    untried = ["decoder swaps were not tried"] if controllable is None else []
+    kind = "" if stratum == "labels" else f", {stratum} factors"
+    return f"{names[0]} less {names[1]}{kind}: {found}. {verdict[0].upper()}{verdict[1:]} ({decision}). " + (
+        "; ".join([scope[0].upper() + scope[1:], *untried])
+    )
+
+
+def _difference(one: Mapping[str, Any]) -> str:
+    if not math.isfinite(one["difference"]):
+        return "not defined"
+    return f"{signed(one['difference'])} [{signed(one['low'])}, {signed(one['high'])}]"
+
+
+def plain(value: float | None) -> str:
+    """Two digits, without the zero before the point; "?" where there is none.
+
+    >>> plain(0.125), plain(1.0), plain(None)
+    ('.12', '1.00', '?')
+    """
+    if value is None or not math.isfinite(value):
+        return "?"
+    return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"
+
+
+def signed(value: float) -> str:
+    """Two digits and a sign.
+
+    >>> signed(0.125), signed(-1.0)
+    ('+.12', '-1.00')
+    """
+    text = f"{value:+.2f}"
+    return text.replace("0.", ".", 1) if text[1:].startswith("0.") else text

@@ -1,0 +1,296 @@
+"""The experiment: sources x blocks measured, cut into strata, scored with intervals and nulls, compared, put in words.
+
+sources + blocks --measure, kept in OUT/parts--> items and nulls --strata--> scores --compare, decide--> a sentence
+
+Conventions
+-----------
+* A clip that failed in any source is left out of all, with its pairs, and is counted.
+* A stratum takes its factors from all blocks: one matrix, the slots being the same.
+* ``shown`` sources are measured with all nulls; the one that is turned inside its slots needs none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import m2l2_mir
+from m2l2_mir.disentangle.blocks import Block
+from m2l2_mir.disentangle.compare import DRAWS, Arm, compare_arms
+from m2l2_mir.disentangle.decision import decide, describe, is_weak
+from m2l2_mir.disentangle.lines import (
+    LEAST_FACTORS,
+    Stratum,
+    arm_of,
+    cell_lines,
+    factor_lines,
+    score_lines,
+    strata_of_blocks,
+)
+from m2l2_mir.disentangle.measure import Measured, measure
+from m2l2_mir.disentangle.nulls import NULLS, Nulls
+from m2l2_mir.disentangle.slots import disentanglement_completeness
+from m2l2_mir.disentangle.sources import Source
+from m2l2_mir.errors import InputError
+from m2l2_mir.probe.comparison import holm
+
+__all__ = ["FORMAT", "Analysis", "run_analysis"]
+
+FORMAT = 1
+FOLDS = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Analysis:
+    """What is analysed.
+
+    Parameters
+    ----------
+    blocks
+        Clips and factors.
+    first, second
+        Models of the two arms, paired by seed; one arm alone is described, not compared.
+    bases
+        Time bases of the models of the second arm, by name of the basis, in the order of `second`.
+    controls
+        Shown beside the first model.
+    inside
+        The first model turned inside its slots; None: not made.
+    nulls
+        Draws of each null.
+    draws
+        Of the bootstrap.
+    notes
+        What has to be said with the results.
+    """
+
+    blocks: Sequence[Block]
+    first: Sequence[Source]
+    second: Sequence[Source] = ()
+    bases: Mapping[str, Sequence[Source]]
+    controls: Sequence[Source] = ()
+    inside: Source | None = None
+    nulls: Nulls = NULLS
+    draws: int = DRAWS
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> list[Source]:
+        return [*self.first, *self.second, *(one for many in self.bases.values() for one in many), *self.controls]
+
+
+def run_analysis(
+    analysis: Analysis, parts: Path, *, progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Measure what is not there yet, score, compare, and say what was found.
+
+    Parameters
+    ----------
+    analysis
+        Names of sources are unique.
+    parts
+        Folder of finished measurements; made if need be.
+    progress
+        Called with the number of measurements done and of all.
+
+    Returns
+    -------
+    dict
+        ``rows``, ``factors``, ``scores`` (a line for each row, stratum and score), ``cells`` (a line for each row, slot
+        and factor), ``comparison`` (or None), ``sentence``, ``decision``, ``settings``, ``notes``, ``counts``.
+
+    Raises
+    ------
+    InputError
+        Names repeat, widths of arms differ, or no clips are left.
+    """
+    sources = analysis.sources
+    names = [source.name for source in sources]
+    if len(set(names)) < len(names):
+        raise InputError(f"models have the same name: {', '.join(sorted(names))}; name files or folders differently")
+    failed: dict[str, str] = {}
+    for source in sources:
+        failed |= source.failed
+    blocks = [block.without(set(failed)) for block in analysis.blocks]
+    wanted = [(source, block, analysis.nulls) for source in sources for block in blocks]
+    if analysis.inside is not None:
+        few = Nulls(rotations=0, permutations=analysis.nulls.permutations, seed=analysis.nulls.seed)
+        wanted += [(analysis.inside, block, few) for block in blocks]
+    parts.mkdir(parents=True, exist_ok=True)
+    held: dict[str, list[Measured]] = {}
+    for done, (source, block, nulls) in enumerate(wanted):
+        if progress is not None:
+            progress(done, len(wanted))
+        held.setdefault(source.name, []).append(_part(source, block, nulls, parts))
+    if progress is not None:
+        progress(len(wanted), len(wanted))
+
+    strata = strata_of_blocks(blocks)
+    arms = {
+        (name, stratum): arm_of(measured, chosen)
+        for name, measured in held.items()
+        for stratum, chosen in strata.items()
+    }
+    scores = [
+        line
+        for source in sources
+        for stratum, chosen in strata.items()
+        for line in score_lines(
+            source.name, stratum, arms[source.name, stratum], held[source.name], chosen, analysis.draws
+        )
+    ]
+    found: dict[str, Any] = {
+        "format": FORMAT,
+        "model": analysis.first[0].name,
+        "rows": [
+            {"name": one.name, "kind": one.kind, "about": one.about, "shape": list(one.shape), "trained": one.trained}
+            for one in sources
+        ],
+        "factors": [
+            {
+                "name": factor.name,
+                "stratum": stratum,
+                "block": block.name,
+                "kind": factor.kind,
+                "values": list(values),
+                "pairs": int((block.pairs["changed"] == factor.name).sum()),
+            }
+            for block in blocks
+            for factor, stratum, values in zip(block.schema, block.strata, block.values, strict=True)
+        ],
+        "scores": scores,
+        "cells": [line for source in sources for line in cell_lines(source.name, held[source.name], blocks)],
+        "told": [line for source in sources for line in factor_lines(source.name, held[source.name])],
+        "counts": {
+            block.name: {
+                "clips": len(block.track_ids),
+                "expected": len(given.track_ids),
+                "pairs": len(block.pairs),
+                "expected_pairs": len(given.pairs),
+                "groups": len(set(block.groups)),
+            }
+            for given, block in zip(analysis.blocks, blocks, strict=True)
+        },
+        "failed": [{"track_id": track, "reason": reason} for track, reason in sorted(failed.items())],
+        "notes": list(analysis.notes),
+        "settings": _settings(analysis, blocks),
+        "inside": None if analysis.inside is None else _moved(analysis, arms, strata),
+        "comparison": None,
+    }
+    primary = "global" if "global" in strata else next(iter(strata))
+    if analysis.second:
+        found |= _comparison(analysis, arms, strata, primary, scores)
+    else:
+        found |= {"decision": None, "sentence": describe(found, primary)}
+    return found
+
+
+def _part(source: Source, block: Block, nulls: Nulls, parts: Path) -> Measured:
+    """One measurement, taken from the folder if it is there."""
+    of = {
+        "format": FORMAT,
+        "source": source.identity,
+        "name": source.name,
+        "clips": block.track_ids,
+        "factors": block.factors.tolist(),
+        "groups": block.groups,
+        "schema": [repr(factor) for factor in block.schema],
+        "pairs": block.pairs.to_dict("list"),
+        "nulls": [nulls.rotations, nulls.permutations, nulls.seed],
+        "folds": FOLDS,
+        "version": m2l2_mir.__version__,
+    }
+    digest = hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()[:20]
+    path = parts / f"{digest}.npz"
+    if not path.is_file():
+        measure(block, source.slots_of, nulls=nulls, folds=FOLDS).save(path)
+    return Measured.load(path)
+
+
+def _moved(analysis: Analysis, arms: Mapping[tuple[str, str], Arm], strata: Mapping[str, Stratum]) -> dict[str, float]:
+    """How far D moves when slots are turned inside themselves: nothing but rounding is right."""
+    inside = analysis.inside
+    if inside is None:
+        return {}
+    moved = {}
+    for what in ("P1 D", "P2 D"):
+        differences = []
+        for stratum in strata:
+            one, other = (arms[name, stratum].items(what) for name in (analysis.first[0].name, inside.name))
+            if len(one.names) >= LEAST_FACTORS:
+                scores = (disentanglement_completeness(items.matrix())["D"] for items in (one, other))
+                differences.append(abs(float(next(scores)) - float(next(scores))))
+        if differences:
+            moved[what] = max(differences)
+    return moved
+
+
+def _comparison(
+    analysis: Analysis,
+    arms: Mapping[tuple[str, str], Arm],
+    strata: Mapping[str, Stratum],
+    primary: str,
+    scores: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    first, second = ([source.name for source in many] for many in (analysis.first, analysis.second))
+
+    def compared(stratum: str, others: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return compare_arms(
+            [arms[name, stratum] for name in first], [arms[name, stratum] for name in others], draws=analysis.draws
+        )
+
+    by_stratum = {stratum: compared(stratum, second) for stratum in strata}
+    bases = {name: compared(primary, [one.name for one in many]) for name, many in analysis.bases.items()}
+    family = [(stratum, what) for stratum in strata if stratum not in (primary, "all") for what in ("P1 D", "P2 D")]
+    family = [(stratum, what) for stratum, what in family if what in by_stratum[stratum]]
+    for (stratum, what), p in zip(family, holm([by_stratum[one][two]["p"] for one, two in family]), strict=True):
+        by_stratum[stratum][what]["p_holm"] = float(p)
+    own = [
+        line for line in scores if line["row"] in first and line["stratum"] == primary and line["score"].endswith("D")
+    ]
+    beats = bool(own) and all(line["estimate"] > line.get("rotation_95", np.inf) for line in own)
+    arms_lines = [line for line in scores if line["row"] in (*first, *second) and line["stratum"] == primary]
+    verdict = decide(
+        by_stratum[primary],
+        names=(_arm_name(first), _arm_name(second)),
+        beats_null=beats,
+        bases=bases,
+        stratum=primary,
+        weak_null=any(map(is_weak, arms_lines)),
+    )
+    return {
+        "comparison": {
+            "first": first,
+            "second": second,
+            "primary": primary,
+            "strata": by_stratum,
+            "bases": bases,
+            "beats_null": beats,
+        },
+        "decision": verdict.decision,
+        "sentence": verdict.sentence,
+    }
+
+
+def _arm_name(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _settings(analysis: Analysis, blocks: Sequence[Block]) -> dict[str, Any]:
+    packages = ("m2l2-mir", "numpy", "scipy", "scikit-learn")
+    return {
+        "sources": {source.name: source.identity for source in analysis.sources},
+        "blocks": {block.name: hashlib.sha256("\n".join(block.all_ids).encode()).hexdigest()[:12] for block in blocks},
+        "rotations": analysis.nulls.rotations,
+        "permutations": analysis.nulls.permutations,
+        "draws": analysis.draws,
+        "folds": FOLDS,
+        "versions": {name: version(name) for name in packages},
+    }

@@ -1,0 +1,260 @@
+"""Results on the disk, and their tables.
+
+Conventions
+-----------
+* ``OUT/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row, stratum and score),
+  ``cells.parquet`` (a line for each row, slot and factor), ``table.md``, ``table.tex``, ``figures/`` and
+  ``report.html`` (:mod:`m2l2_mir.disentangle.report`), and ``parts/``, the measurements, which a later run takes up.
+* ``scores.json`` is written last and removed first: a folder without it is unfinished.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from m2l2_mir.disentangle.compare import SCORES
+from m2l2_mir.disentangle.decision import WEAK_NULL, is_weak, plain, signed
+from m2l2_mir.disentangle.experiment import FORMAT
+from m2l2_mir.durable import write_durably, write_json
+from m2l2_mir.errors import InputError
+from m2l2_mir.probe.results import plain as plain_values
+
+__all__ = ["comparison_table", "read_results", "score_table", "write_results"]
+
+RESULTS = "scores.json"
+TITLES = {
+    "P1 D": "slot scores: D",
+    "P1 C": "slot scores: C",
+    "P2 D": "counterfactual: D",
+    "P2 C": "counterfactual: C",
+    "information": "information of all slots",
+}
+
+_LATEX = {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+
+
+def write_results(out: Path, found: Mapping[str, Any], *, command: str = "") -> None:
+    """Write the files of a run.
+
+    Parameters
+    ----------
+    out
+        Folder; made if need be.
+    found
+        Of :func:`~m2l2_mir.disentangle.experiment.run_analysis`, with what was added to it.
+    command
+        That made it.
+
+    Raises
+    ------
+    InputError
+        The folder cannot be written.
+    """
+    values = plain_values(_listed({**found, "command": command}))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / RESULTS).unlink(missing_ok=True)
+        cells = pd.DataFrame(values["cells"])
+        write_durably(out / "cells.parquet", lambda file: cells.to_parquet(file, index=False))
+        for name, text in (
+            ("scores.csv", pd.DataFrame(values["scores"]).to_csv(index=False)),
+            ("table.md", _markdown(values)),
+            ("table.tex", _latex(values)),
+        ):
+            content = text.encode()
+            write_durably(out / name, lambda file, content=content: file.write(content))  # type: ignore[misc]
+        write_json(out / RESULTS, values)
+    except OSError as error:
+        raise InputError(f"cannot write results into {out}: {error.strerror or error}") from error
+
+
+def read_results(out: Path) -> dict[str, Any]:
+    """Results of a finished run.
+
+    Raises
+    ------
+    InputError
+        There are none, or they cannot be read.
+    """
+    path = Path(out) / RESULTS
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{out} holds no results; 'm2l2 disentangle --out {out}' makes them") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); run 'm2l2 disentangle' again") from error
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise InputError(f"{path} is no result that this version can read; run 'm2l2 disentangle' again")
+    return found
+
+
+def score_table(found: Mapping[str, Any], stratum: str, *, brief: bool = False) -> pd.DataFrame:
+    """Every row's scores in one stratum as text, each beside its nulls.
+
+    Parameters
+    ----------
+    found
+        Results.
+    stratum
+        One of them.
+    brief
+        For a terminal: short names, without C and permuted labels.
+    """
+    lines = []
+    for line in found["scores"]:
+        if line["stratum"] != stratum or (brief and line["score"].endswith("C")):
+            continue
+        rotation, permutation = line.get("rotation_mean"), line.get("permutation_mean")
+        told = {
+            "row": line["row"],
+            "score": line["score"] if brief else TITLES[line["score"]],
+            "raw": _with_interval(line),
+            "random rotations": "" if rotation is None else plain(rotation),
+            "permuted labels": "" if permutation is None else plain(permutation),
+            "normalised": ""
+            if rotation is None
+            else "weak null"
+            if is_weak(line)
+            else signed(line["rotation_normalised"]),
+            "p": "" if rotation is None else _p(line["rotation_p"], line["rotation_draws"]),
+        }
+        if brief:
+            told.pop("permuted labels")
+        lines.append(told)
+    return pd.DataFrame(lines)
+
+
+def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.DataFrame:
+    """Differences of the two arms in every stratum, and against time bases of the second, as text.
+
+    Parameters
+    ----------
+    found
+        Results of two arms.
+    brief
+        For a terminal: the primary stratum alone, with short names.
+    """
+    compared = found["comparison"]
+    titled = [(stratum, one) for stratum, one in compared["strata"].items()]
+    titled += [(f"{compared['primary']}, against {name}", one) for name, one in compared["bases"].items()]
+    lines = []
+    for title, one in titled:
+        for what in (*SCORES, "information"):
+            if what not in one:
+                continue
+            line = one[what]
+            mark = "equal within the margin" if line["equivalent"] else ""
+            mark = "higher" if line["above"] else "lower" if line["below"] else mark
+            lines.append(
+                {
+                    "stratum": title,
+                    "score": TITLES[what],
+                    "first": plain(line["first"]),
+                    "second": plain(line["second"]),
+                    "difference": signed(line["difference"]),
+                    "95 %": f"[{signed(line['low'])}, {signed(line['high'])}]",
+                    "p": _p(line["p"], 10_000),
+                    "p (Holm)": _p(line.get("p_holm"), 10_000),
+                    "first is": mark,
+                }
+            )
+    table = pd.DataFrame(lines)
+    if brief:
+        table = table[table["stratum"] == compared["primary"]].drop(columns=["stratum", "p (Holm)", "first is"])
+        table["score"] = table["score"].map({title: what for what, title in TITLES.items()})
+    return table
+
+
+def strata_of(found: Mapping[str, Any]) -> list[str]:
+    """Strata of results, in order."""
+    return list(dict.fromkeys(line["stratum"] for line in found["scores"]))
+
+
+def footnotes(found: Mapping[str, Any]) -> list[str]:
+    """What has to be said below every table."""
+    settings = found["settings"]
+    counted = "; ".join(
+        f"{name}: {one['clips']} of {one['expected']} clips and {one['pairs']} of {one['expected_pairs']} pairs, "
+        f"{one['groups']} groups"
+        for name, one in found["counts"].items()
+    )
+    notes = [
+        f"95 % intervals over nuisance groups; {settings['rotations']} rotations, {settings['permutations']} "
+        f"permutations, {settings['draws']} bootstrap draws; normalised = (raw - mean of rotations) / "
+        "(1 - mean of rotations)",
+        f"Scored: {counted}",
+    ]
+    if moved := found.get("inside"):
+        text = ", ".join(f"{TITLES[what]} by {value:.1e}" for what, value in moved.items())
+        notes.append(f"Turning slots inside themselves moves {text} at most")
+    if any(map(is_weak, found["scores"])):
+        notes.append(f"weak null: {WEAK_NULL}")
+    if found["failed"]:
+        example = found["failed"][0]
+        notes.append(f"{len(found['failed'])} clips failed, such as {example['track_id']}: {example['reason']}")
+    return notes + list(found["notes"])
+
+
+def _markdown(found: Mapping[str, Any]) -> str:
+    parts = [f"# Disentanglement: {found['model']}", found["sentence"] + "."]
+    if found["comparison"]:
+        parts += ["## Comparison", _markdown_table(comparison_table(found))]
+    for stratum in strata_of(found):
+        parts += [f"## Stratum {stratum}", _markdown_table(score_table(found, stratum))]
+    parts.append("\n".join(f"* {note}" for note in footnotes(found)))
+    parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in found["rows"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex(found: Mapping[str, Any]) -> str:
+    """Tables for a paper; needs the package booktabs."""
+    titled = [(f"Stratum {stratum}", score_table(found, stratum)) for stratum in strata_of(found)]
+    if found["comparison"]:
+        titled.insert(0, ("Comparison", comparison_table(found)))
+    tables = []
+    for title, table in titled:
+        header = " & ".join(map(_escaped, table.columns))
+        body = "\n".join(" & ".join(map(_escaped, line)) + r" \\" for line in table.itertuples(index=False))
+        caption = ". ".join([title, *footnotes(found)]) + "."
+        tables.append(
+            f"\\begin{{table}}\n\\centering\n\\caption{{{_escaped(caption)}}}\n"
+            f"\\begin{{tabular}}{{{'l' * 2 + 'r' * (table.shape[1] - 2)}}}\n\\toprule\n{header} \\\\\n\\midrule\n"
+            f"{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
+        )
+    return "\n".join(tables)
+
+
+def _markdown_table(table: pd.DataFrame) -> str:
+    lines: Sequence[Sequence[object]] = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _with_interval(line: Mapping[str, Any]) -> str:
+    text = plain(line["estimate"])
+    return text if line["low"] is None else f"{text} [{plain(line['low'])}, {plain(line['high'])}]"
+
+
+def _p(p: float | None, draws: int) -> str:
+    if p is None or not np.isfinite(p):
+        return ""
+    return f"{p:.3f}".lstrip("0") if p >= 0.001 else f"< {max(0.001, 1 / (1 + draws)):.3f}".replace("0.", ".")
+
+
+def _listed(value: Any) -> Any:
+    """Arrays as lists, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _listed(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_listed(item) for item in value]
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _escaped(text: object) -> str:
+    return re.sub(r"[&%$#_{}~^]", lambda match: _LATEX[match[0]], str(text))

@@ -1,0 +1,283 @@
+"""From models or embedding stores to a finished folder: what is analysed, slot identity, results, report.
+
+Conventions
+-----------
+* Two models are two arms of one pair; several pairs, trained from several seeds, are given as models and the models
+  they are set against, in the same order.
+* Controls beside the first model: with ``quick`` its untrained self; else an oracle and log-mel statistics too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from m2l2_mir.disentangle.blocks import Block, factor_blocks, factor_clips, label_blocks
+from m2l2_mir.disentangle.classics import classic_lines
+from m2l2_mir.disentangle.experiment import Analysis, run_analysis
+from m2l2_mir.disentangle.identity import match_slots, slot_health, slot_identity, slot_stability
+from m2l2_mir.disentangle.nulls import Nulls
+from m2l2_mir.disentangle.report import write_report
+from m2l2_mir.disentangle.results import write_results
+from m2l2_mir.disentangle.sources import (
+    LOG_MEL_SHAPE,
+    Observe,
+    Source,
+    log_mel_source,
+    model_source,
+    oracle_source,
+    rotated_inside,
+    store_source,
+    time_bases,
+    untrained_source,
+)
+from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.errors import InputError, StoreError
+from m2l2_mir.probe.inputs import config_of
+from m2l2_mir.probe.sources import Count
+
+__all__ = ["Size", "analyse_models", "analyse_stores"]
+
+Size = Literal["quick", "default", "full"]
+NULLS = {
+    "quick": Nulls(rotations=10, permutations=50),
+    "default": Nulls(rotations=50, permutations=200),
+    "full": Nulls(rotations=100, permutations=500),
+}
+DRAWS = {"quick": 500, "default": 2000, "full": 5000}
+STABILITY_CLIPS = 200
+PARTS = "parts"
+
+Counting = Callable[[str], AbstractContextManager[Count | None]]
+
+
+def analyse_models(
+    models: Sequence[str],
+    out: Path,
+    *,
+    against: Sequence[str] = (),
+    size: Size = "default",
+    device: str = "auto",
+    jobs: int | None = None,
+    data_home: Path | None = None,
+    command: str = "",
+    observe: Observe = lambda _: nullcontext(),
+    count: Counting = lambda _: nullcontext(),
+) -> dict[str, Any]:
+    """Analyse models on the rendered set ``factors``.
+
+    Parameters
+    ----------
+    models
+        As :func:`m2l2_mir.load_model` takes them: one is described, two are compared.
+    out
+        Folder of results; what is in it is taken up.
+    against
+        Second arm, paired with `models` by place.
+    size
+        "quick" for a small set and few draws, "full" for more draws and the metrics of single dimensions.
+    device, jobs, data_home
+        As in :func:`m2l2_mir.extract` and :func:`m2l2_mir.load_dataset`.
+    command
+        Kept with the results.
+    observe, count
+        Progress of extractions, and of other work by its title.
+
+    Returns
+    -------
+    dict
+        As written to ``scores.json``.
+
+    Raises
+    ------
+    InputError
+        Models are not paired, differ in shape, or the folder cannot be written.
+    """
+    first_arm, second_arm = _arms(models, against)
+    dataset = factor_clips(quick=size == "quick", data_home=data_home)
+    with count("rendering") as progress:
+        dataset.render(jobs=jobs, progress=progress)
+    blocks = factor_blocks(dataset)
+    given = {
+        name: model_source(name, dataset, device=device, jobs=jobs, observe=observe)
+        for name in dict.fromkeys([*first_arm, *second_arm])
+    }
+    first, second = ([given[name] for name in arm] for arm in (first_arm, second_arm))
+    controls = []
+    if (untrained := untrained_source(first[0], dataset, jobs=jobs, observe=observe)) is not None:
+        controls.append(untrained)
+    notes = list(dataset.notes)
+    if size == "quick":
+        notes.append("a quick look: few clips and draws, and of the controls only the untrained encoder")
+    else:
+        controls.append(oracle_source(blocks, first[0].shape))
+        if first[0].shape == LOG_MEL_SHAPE:
+            with count("log-mel statistics") as progress:
+                controls.append(log_mel_source(dataset, jobs=jobs, progress=progress))
+        else:
+            notes.append("log-mel statistics of equal width are made for 8 x 64 slots only")
+    # A model that is untrained as given is the control already.
+    controls = [one for one in controls if one.identity != first[0].identity]
+    return _finish(
+        out,
+        blocks,
+        first,
+        second,
+        controls,
+        size=size,
+        notes=notes,
+        command=command,
+        count=count,
+        dataset={
+            "name": dataset.name,
+            "title": dataset.recipe.title,
+            "licence": dataset.recipe.licence,
+            "citation": dataset.recipe.citation,
+        },
+    )
+
+
+def analyse_stores(
+    stores: Sequence[Path],
+    labels: Path,
+    out: Path,
+    *,
+    size: Size = "default",
+    command: str = "",
+    count: Counting = lambda _: nullcontext(),
+) -> dict[str, Any]:
+    """Analyse embeddings that are there, with a table of labels; without any renderer.
+
+    Parameters
+    ----------
+    stores
+        One is described, two are compared.
+    labels
+        See :mod:`m2l2_mir.disentangle.blocks`.
+    out, size, command, count
+        As in :func:`analyse_models`.
+
+    Raises
+    ------
+    InputError, StoreError
+        A store or the table cannot be used.
+    """
+    if len(stores) not in (1, 2):
+        raise InputError(f"{len(stores)} stores; give one to describe it, or two to compare them")
+    sources = [store_source(EmbeddingStore.open(store), Path(store).resolve().name) for store in stores]
+    known = set(sources[0].store.tracks["track_id"]) if sources[0].store else set()
+    for source in sources[1:]:
+        known &= set(source.store.tracks["track_id"]) if source.store else set()
+    blocks, notes = label_blocks(labels, sorted(known))
+    controls = [] if size == "quick" else [oracle_source(blocks, sources[0].shape)]
+    notes.append("factors of a user's own are rarely drawn independently: what slots share may be what labels share")
+    return _finish(
+        out, blocks, sources[:1], sources[1:], controls, size=size, notes=notes, command=command, count=count
+    )
+
+
+def _arms(models: Sequence[str], against: Sequence[str]) -> tuple[list[str], list[str]]:
+    if not models:
+        raise InputError("no model is given; name one, or two to compare them")
+    if against:
+        if len(against) != len(models):
+            raise InputError(f"{len(models)} models against {len(against)}; give as many of each, paired by place")
+        return list(models), list(against)
+    if len(models) > 2:
+        raise InputError(
+            f"{len(models)} models; two are compared, and for pairs of seeds give the second arm by --against"
+        )
+    return list(models[:1]), list(models[1:])
+
+
+def _finish(
+    out: Path,
+    blocks: Sequence[Block],
+    first: Sequence[Source],
+    second: Sequence[Source],
+    controls: Sequence[Source],
+    *,
+    size: Size,
+    notes: Sequence[str],
+    command: str,
+    count: Counting,
+    dataset: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    for source in (*first, *second):
+        if source.shape != first[0].shape:
+            raise InputError(
+                f"{source.name} has slots of {source.shape}, {first[0].name} of {first[0].shape}; compare equal ones"
+            )
+    bases: dict[str, list[Source]] = {}
+    ordered = [time_bases(source, blocks) for source in second if source.ordered]
+    if ordered and len(ordered) == len(second):
+        bases = {name: [of[place] for of in ordered] for place, name in enumerate(("DCT", "PCA"))}
+    elif second:
+        notes = [*notes, "the second arm is not of ordered latents, so that no time basis of it was tried"]
+    analysis = Analysis(
+        blocks=blocks,
+        first=first,
+        second=second,
+        bases=bases,
+        controls=controls,
+        inside=rotated_inside(first[0]),
+        nulls=NULLS[size],
+        draws=DRAWS[size],
+        notes=tuple(notes),
+    )
+    with count("measuring") as progress:
+        found = run_analysis(analysis, out / PARTS, progress=progress)
+    shown = [*first[:1], *second[:1]]
+    with count("slot identity") as progress:
+        found["identity"] = {source.name: _identity(source, blocks) for source in shown}
+        found["matching"] = _matching(first[0], second[0], blocks[0]) if second else None
+    if size == "full":
+        whole = [block.without({track for source in shown for track in source.failed}) for block in blocks]
+        with count("single dimensions") as progress:
+            found["classics"] = classic_lines(shown, whole, out / PARTS, progress=progress)
+    found["dataset"] = dataset
+    write_results(out, found, command=command)
+    write_report(out)
+    return found
+
+
+def _identity(source: Source, blocks: Sequence[Block]) -> dict[str, Any]:
+    block = blocks[0].without(set(source.failed))  # the shortest clips: of one chunk, so that no mean hides anything
+    slots = source.slots_of(block.track_ids)
+    config = None if source.store is None else config_of(source.store)
+    bounded = config.bottleneck == "tanh" if config else bool(np.abs(slots).max() <= 1)
+    return {
+        **slot_identity(slots, block.groups),
+        "health": slot_health(slots, bounded=bounded),
+        "stability": _stability(source, blocks[-1].without(set(source.failed))),
+    }
+
+
+def _stability(source: Source, block: Block) -> dict[str, Any] | None:
+    """Of clips with chunks enough; None where the store kept none."""
+    if source.store is None:
+        return None
+    step = max(1, len(block.track_ids) // STABILITY_CLIPS)
+    chosen = list(zip(block.track_ids, block.groups, strict=True))[::step]
+    chunks = []
+    try:
+        for track, group in chosen:
+            chunks.append((source.store.chunks(track), group))
+    except StoreError:
+        return None
+    least = min((len(one) for one, _ in chunks), default=0)
+    if least < 2:
+        chunks = [(one, group) for one, group in chunks if len(one) > 1]
+        least = min((len(one) for one, _ in chunks), default=0)
+    if least < 2:
+        return None
+    return slot_stability(np.stack([one[:least] for one, _ in chunks]), [group for _, group in chunks])
+
+
+def _matching(first: Source, second: Source, block: Block) -> dict[str, Any]:
+    whole = block.without(set(first.failed) | set(second.failed))
+    return match_slots(first.slots_of(whole.track_ids), second.slots_of(whole.track_ids), whole.groups)

@@ -1,0 +1,227 @@
+"""What is stale, damaged or mismatched in a store, an index or a checkpoint, and the command that mends it.
+
+Every byte is read, which opening does not do where files are large.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from m2l2_mir.embedding.parts import Parts
+from m2l2_mir.embedding.provenance import PROVENANCE_NAME, read_provenance
+from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.errors import CheckpointError, InputError, M2L2Error
+from m2l2_mir.index.library import SOURCE
+from m2l2_mir.index.persist import MANIFEST, check_file, read_manifest
+from m2l2_mir.index.similarity import SimilarityIndex
+from m2l2_mir.index.sources import refuse_other_model, tracks_of
+from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.model.shipped import shipped_names
+
+__all__ = ["Finding", "Kind", "examine", "kind_of"]
+
+Kind = Literal["index", "store", "checkpoint"]
+NAMED = 3  # tracks, in one finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Parameters
+    ----------
+    state
+        "damaged": it cannot be trusted; "mismatched": parts do not belong together; "stale": something newer exists.
+    what
+        In one line.
+    mend
+        The command, or what to do.
+    """
+
+    state: Literal["damaged", "mismatched", "stale"]
+    what: str
+    mend: str
+
+
+def kind_of(path: Path) -> Kind:
+    """What there is at a path.
+
+    Raises
+    ------
+    InputError
+        It is nothing that this package writes.
+    """
+    if (path / MANIFEST).is_file():
+        return "index"
+    if (path / PROVENANCE_NAME).is_file():
+        return "store"
+    if path.is_file() or str(path) in shipped_names() or str(path).startswith("random:"):
+        return "checkpoint"
+    if not path.exists():
+        raise InputError(f"{path} does not exist; give a store, an index or a checkpoint")
+    raise InputError(
+        f"{path} is no store (no {PROVENANCE_NAME}), no index (no {MANIFEST}) and no checkpoint: nothing to examine"
+    )
+
+
+def examine(path: Path) -> list[Finding]:
+    """Look for what is wrong.
+
+    Returns
+    -------
+    list of Finding
+        Empty: sound.
+
+    Raises
+    ------
+    InputError
+        There is nothing that this package writes.
+    """
+    look = {"index": _index, "store": _store, "checkpoint": _checkpoint}[kind_of(path)]
+    return list(look(path))
+
+
+def _store(folder: Path) -> Iterator[Finding]:
+    """Parts, then the files that they were made from."""
+    anew = "m2l2 embed AUDIO --out another folder"
+    try:
+        parts = Parts.of(folder, read_provenance(folder))
+    except M2L2Error as error:
+        yield Finding(state="damaged", what=str(error), mend=anew)
+        return
+    damaged = False
+    for part in parts.live():
+        for kind in parts.kinds:
+            try:
+                parts.read(kind, part)
+            except (M2L2Error, FileNotFoundError) as error:
+                damaged = True
+                mend = f"rm {shlex.quote(str(parts.path('tracks', part)))} && {_embed_again(folder)}"
+                yield Finding(state="damaged", what=_line(error), mend=mend)
+    if damaged:
+        return
+    store = EmbeddingStore.open(folder)
+    tracks = store.tracks
+    failed = tracks["track_id"][tracks["status"] == "failed"].tolist()
+    if failed:
+        yield Finding(
+            state="stale",
+            what=f"{len(failed)} of {len(tracks)} tracks failed ({_named(failed)}), and have no embeddings",
+            mend=f"mend these files (the reasons stand in the track table), then {_embed_again(folder)}",
+        )
+    gone, changed = [], []
+    for name, path, size, stamp in store.ok[["track_id", "path", "size_bytes", "mtime_ns"]].itertuples(index=False):
+        try:
+            state = os.stat(path)
+        except OSError:
+            gone.append(name)
+            continue
+        if (state.st_size, state.st_mtime_ns) != (size, stamp):
+            changed.append(name)
+    if changed:
+        yield Finding(
+            state="stale",
+            what=f"{len(changed)} audio files changed since they were embedded ({_named(changed)})",
+            mend=_embed_again(folder),
+        )
+    if gone:
+        every = "all" if len(gone) == len(store.ok) else str(len(gone))
+        yield Finding(
+            state="stale",
+            what=f"{every} audio files are no longer where they were ({_named(gone)})",
+            mend=f"if they have moved, {_embed_again(folder)}, which finds them again by their content; if they are "
+            f"gone, m2l2 index add INDEX {folder} --remove-gone takes them out of an index",
+        )
+
+
+def _index(folder: Path) -> Iterator[Finding]:
+    """Files, whether they fit each other, drift, then the stores that it was built from."""
+    try:
+        manifest = read_manifest(folder)
+    except M2L2Error as error:
+        yield Finding(state="damaged", what=str(error), mend=_build_again(folder, ()))
+        return
+    sources = manifest["about"].get("sources", ())
+    damaged = False
+    for entry in (entry for entries in manifest["files"].values() for entry in entries):
+        try:
+            check_file(folder, entry, whole=True)
+        except (M2L2Error, OSError) as error:
+            damaged = True
+            what = _line(error) if isinstance(error, M2L2Error) else f"{folder / entry['name']} cannot be read: {error}"
+            yield Finding(state="damaged", what=what, mend=_build_again(folder, sources))
+    if damaged:
+        return
+    try:
+        index = SimilarityIndex.load(folder)
+    except M2L2Error as error:
+        yield Finding(state="mismatched", what=_line(error), mend=_build_again(folder, sources))
+        return
+    if advice := index.advice():
+        yield Finding(state="stale", what=advice, mend=f"m2l2 index rebuild {shlex.quote(str(folder))}")
+    if SOURCE in index.metadata:
+        for source in sorted(index.metadata[SOURCE].dropna().unique()):
+            yield from _behind(index, folder, source)
+
+
+def _behind(index: SimilarityIndex, folder: Path, source: str) -> Iterator[Finding]:
+    """What of a store is not in the index as it is in the store."""
+    add = f"m2l2 index add {shlex.quote(str(folder))} {shlex.quote(source)}"
+    try:
+        store = EmbeddingStore.open(source)
+        refuse_other_model(index.provenance, store.provenance, source)
+        ids, vectors, _ = tracks_of(store, index.about["pooling"], None)
+    except M2L2Error as error:
+        there = (Path(source) / PROVENANCE_NAME).is_file()
+        yield Finding(
+            state="mismatched" if there else "stale",
+            what=_line(error)
+            if there
+            else f"the store that tracks came from, {source}, is gone: the index works, but "
+            "cannot be brought up to date",
+            mend=f"m2l2 doctor {shlex.quote(source)}" if there else "nothing, or put the store back",
+        )
+        return
+    rows = index.library.rows_of(ids)
+    known = np.flatnonzero(rows >= 0)
+    same = (index.library.rows.take(rows[known]) == vectors[known]).all(axis=1)
+    mine = index.metadata
+    lost = int((~mine["track_id"][mine[SOURCE] == source].isin(ids)).sum())
+    new, changed = len(ids) - len(known), int((~same).sum())
+    if new or changed or lost:
+        yield Finding(
+            state="stale",
+            what=f"{source} has {new} tracks that are not in the index, {changed} others changed and {lost} are gone",
+            mend=add,
+        )
+
+
+def _checkpoint(path: Path) -> Iterator[Finding]:
+    try:
+        load_model(path if path.is_file() else str(path), device="cpu")
+    except CheckpointError as error:
+        yield Finding(state="damaged", what=_line(error), mend="fetch, convert or install it again")
+
+
+def _embed_again(folder: Path) -> str:
+    return f"m2l2 embed AUDIO ... --out {shlex.quote(str(folder))} (the command that made it)"
+
+
+def _build_again(folder: Path, sources: Any) -> str:
+    store = shlex.quote(str(sources[0])) if sources else "STORE"
+    return f"m2l2 index build {store} --out {shlex.quote(str(folder))} --overwrite"
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Similarity index: neighbours of a track in a library of embeddings."""

@@ -1,0 +1,299 @@
+"""The evaluation of an index as tables and words: Markdown, LaTeX (booktabs), one long table, sentences.
+
+Every score has its 95 % interval and the number of queries that it is of.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from m2l2_mir.probe.comparison import NOT_DISTINGUISHABLE, NOT_TESTED
+
+__all__ = [
+    "footnotes",
+    "hubness_table",
+    "latex",
+    "long_table",
+    "markdown",
+    "search_table",
+    "section_table",
+    "sentences",
+]
+
+TITLES = {"precision": "P@{k}", "r_precision": "R-precision", "average_precision": "MAP", "ndcg": "NDCG@{k}"}
+ALIKE = "="
+
+Scores = Mapping[str, Any]
+
+
+def section_table(scores: Scores, section: Scores) -> pd.DataFrame:
+    """Rows of one relation and filter, as text: each metric with its interval.
+
+    Parameters
+    ----------
+    scores, section
+        Of :class:`m2l2_mir.index.evaluate.Evaluation`, and one of its ``sections``.
+    """
+    found = {(line["row"], line["metric"]): line for line in section["scores"]}
+    compared = {line["row"]: line for line in section["comparisons"]}
+    lines = []
+    for row in scores["rows"]:
+        line = {"row": row["name"], "width": str(row["width"])}
+        for metric in scores["metrics"]:
+            line[TITLES[metric].format(k=scores["k"])] = interval(found[row["name"], metric])
+        against = compared.get(row["name"])
+        line["less the index"] = "" if against is None else f"{against['difference']:+.3f}{_sign(against)}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def section_title(section: Scores, group: str | None) -> str:
+    """Such as ``"genre, without others of the same artist"``."""
+    return f"{section['label']}, without others of the same {group}" if section["filter"] else section["label"]
+
+
+def hubness_table(scores: Scores) -> pd.DataFrame:
+    """Hubness by scoring, as text, with the precision of each relation."""
+    lines = []
+    for found in scores["hubness"]:
+        line = {
+            "neighbours by": found["scoring"],
+            "skewness": interval(found["skewness"], digits=2),
+            "orphans": interval(found["orphans"]),
+            "hubs": interval(found["hubs"]),
+            "most often a neighbour": f"{found['largest']} times ({found['largest_track']})",
+        }
+        line |= {f"P@{scores['k']}, {name}": interval(value) for name, value in found["precision"].items()}
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def search_table(scores: Scores) -> pd.DataFrame:
+    """Recall, speed and size, as text."""
+    search = scores["search"]
+    speed, sizes = search["queries_per_second"], search["bytes_per_track"]
+    threads = f"{search['threads']} thread{'s' if search['threads'] != 1 else ''}"
+    return pd.DataFrame(
+        [
+            (f"recall@{search['k']} against exact search, {search['queries']} queries", interval(search["recall"])),
+            *((f"queries per second, {name}, {threads}", f"{value:,.0f}") for name, value in speed.items()),
+            *((f"bytes per track, {name}", f"{value:,.0f}") for name, value in sizes.items()),
+        ],
+        columns=["what", "measured"],
+    )
+
+
+def footnotes(scores: Scores) -> list[str]:
+    """What has to be said below the tables."""
+    notes = []
+    if scores["sections"]:
+        over = f"groups ({scores['group']})" if scores["group"] else "tracks"
+        notes.append(
+            f"95 % intervals over {over}; differences are paired, p adjusted after Holm over all tables; '{ALIKE}': "
+            f"{NOT_DISTINGUISHABLE} from the index, '?': {NOT_TESTED}"
+        )
+        reasons = [line["reason"] for section in scores["sections"] for line in section["scores"][:1]]
+        notes += list(dict.fromkeys(filter(None, reasons)))
+    if left_out := scores["left_out"]:
+        first = left_out[0]
+        notes.append(
+            f"{len(left_out)} of {scores['index']['tracks']} tracks failed in some row and are left out of all, such "
+            f"as {first['track_id']}: {first['reason']} (in {first['row']})"
+        )
+    return [*notes, *scores["notes"]]
+
+
+def sentences(scores: Scores) -> list[str]:
+    """What was found, in words: retrieval by each relation, hubness, search."""
+    told = []
+    for section in scores["sections"]:
+        found = {line["row"]: line for line in section["scores"] if line["metric"] == scores["primary"]}
+        marks = {line["row"]: line for line in section["comparisons"]}
+        own, *others = scores["rows"]
+        beside = [
+            f"{_standing(marks[row['name']])} {row['name']} ({short(found[row['name']]['estimate'])})" for row in others
+        ]
+        told.append(
+            f"{section_title(section, scores['group'])}: of {scores['k']} neighbours "
+            f"{interval(found[own['name']], words=True)} are right, {', '.join(beside)}; "
+            f"{section['scored']} of {section['expected']} queries scored"
+        )
+    before, *after = scores["hubness"]
+    text = (
+        f"hubness: {share(before['orphans'])} of the tracks are among nobody's {before['k']} neighbours, skewness "
+        f"{_digits(before['skewness']['estimate'])}"
+    )
+    if after:
+        best = min(after, key=lambda line: [_or_infinite(line[name]["estimate"]) for name in ("orphans", "skewness")])
+        text += f"; {share(best['orphans'])} by {best['scoring']}, skewness {_digits(best['skewness']['estimate'])}"
+    told.append(text)
+    if search := scores["search"]:
+        told.append(
+            f"search: recall@{search['k']} {interval(search['recall'])} against exact search at "
+            f"{search['queries_per_second']['one at a time']:,.0f} queries per second, one at a time"
+        )
+    return told
+
+
+def markdown(scores: Scores) -> str:
+    """All tables with what belongs below them."""
+    facts = scores["index"]
+    parts = [f"# Neighbours of {facts['name']}", "\n".join(f"* {line}." for line in sentences(scores))]
+    for section in scores["sections"]:
+        parts += [
+            f"## {_capital(section_title(section, scores['group']))}",
+            f"Right is a neighbour {section['about']}; {section['known']} of {facts['tracks']} tracks have a label, "
+            f"{section['scored']} of {section['expected']} queries are scored. P@{scores['k']} of a perfect ranking: "
+            f"{section['attainable']:.3f}.",
+            _markdown_table(section_table(scores, section)),
+        ]
+    parts += ["## Hubness", f"Of {scores['hubness_of']}.", _markdown_table(hubness_table(scores))]
+    if scores["search"]:
+        parts += ["## Search", _markdown_table(search_table(scores))]
+    if notes := footnotes(scores):
+        parts.append("\n".join(f"* {note}" for note in notes))
+    parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in scores["rows"]))
+    versions = ", ".join(f"{name} {number}" for name, number in scores["settings"]["versions"].items())
+    parts.append(f"Weights: {facts['weights'] or 'not known'}. Versions: {versions}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(scores: Scores) -> str:
+    """All tables for a paper; needs the package booktabs."""
+    notes = " ".join(note.rstrip(".") + "." for note in footnotes(scores))
+    tables = [
+        _latex_table(
+            section_table(scores, section),
+            f"Neighbours by {section_title(section, scores['group'])}: {section['scored']} of {section['expected']} "
+            f"queries scored. {notes}",
+        )
+        for section in scores["sections"]
+    ]
+    tables.append(_latex_table(hubness_table(scores), f"Hubness of {scores['hubness_of']}."))
+    if scores["search"]:
+        tables.append(_latex_table(search_table(scores), "Search."))
+    return "\n".join(tables)
+
+
+def long_table(scores: Scores) -> pd.DataFrame:
+    """One line for each number that has an interval."""
+    kinds = {row["name"]: row["kind"] for row in scores["rows"]}
+    lines = []
+    for section in scores["sections"]:
+        compared = {line["row"]: line for line in section["comparisons"]}
+        about = {"part": "retrieval", "label": section["label"], "filter": section["filter"]}
+        for line in section["scores"]:
+            against = compared.get(line["row"], {}) if line["metric"] == scores["primary"] else {}
+            lines.append(
+                {
+                    **about,
+                    "row": line["row"],
+                    "kind": kinds[line["row"]],
+                    **{key: value for key, value in line.items() if key != "row"},
+                    "difference": against.get("difference"),
+                    "difference_low": against.get("low"),
+                    "difference_high": against.get("high"),
+                    "p": against.get("p"),
+                    "p_holm": against.get("p_holm"),
+                    "mark": against.get("mark", ""),
+                }
+            )
+    for found in scores["hubness"]:
+        about = {"part": "hubness", "label": "", "filter": False, "row": found["scoring"]}
+        lines += [{**about, "metric": metric, **found[metric]} for metric in ("skewness", "hubs", "orphans")]
+        lines += [{**about, "label": name, "metric": "precision", **one} for name, one in found["precision"].items()]
+    if search := scores["search"]:
+        own = {"part": "search", "label": "", "filter": False, "row": scores["rows"][0]["name"]}
+        lines.append({**own, "metric": f"recall@{search['k']}", **search["recall"]})
+        for name in ("queries_per_second", "bytes_per_track"):
+            lines += [{**own, "metric": f"{name}, {key}", "estimate": value} for key, value in search[name].items()]
+    order = ["part", "label", "filter", "row", "kind", "metric", "estimate", "low", "high"]
+    table = pd.DataFrame(lines)
+    return table[[*order, *table.columns.difference(order, sort=False)]] if "kind" in table else table
+
+
+def interval(line: Scores, *, digits: int = 3, words: bool = False) -> str:
+    """An estimate with its interval as text."""
+    if _missing(line["estimate"]):
+        return "not defined"
+    if words:
+        text = short(line["estimate"])
+        return text if _missing(line["low"]) else f"{text} [{short(line['low'])}, {short(line['high'])}]"
+    text = f"{line['estimate']:.{digits}f}"
+    return text if _missing(line["low"]) else f"{text} [{line['low']:.{digits}f}, {line['high']:.{digits}f}]"
+
+
+def short(value: float | None) -> str:
+    """Two digits, without the zero before the point.
+
+    >>> short(0.714), short(1.0), short(float("nan"))
+    ('.71', '1.00', 'not defined')
+    """
+    return "not defined" if _missing(value) else f"{value:.2f}".replace("0.", ".", 1)
+
+
+def share(line: Scores) -> str:
+    """An estimated share in percent.
+
+    >>> share({"estimate": 0.125, "low": 0.1, "high": 0.151})
+    '12 % [10, 15]'
+    """
+    if _missing(line["estimate"]):
+        return "not defined"
+    text = f"{100 * line['estimate']:.0f} %"
+    return text if _missing(line["low"]) else f"{text} [{100 * line['low']:.0f}, {100 * line['high']:.0f}]"
+
+
+def _standing(line: Scores) -> str:
+    """Where the index is, seen from a row."""
+    if line["mark"] == NOT_DISTINGUISHABLE:
+        return "not distinguishable from"
+    if line["mark"] == NOT_TESTED:
+        return "not tested against"
+    return "below" if line["difference"] > 0 else "above"
+
+
+def _sign(line: Scores) -> str:
+    return {NOT_DISTINGUISHABLE: f" {ALIKE}", NOT_TESTED: " ?"}.get(line["mark"], "")
+
+
+def _digits(value: float | None) -> str:
+    return "not defined" if _missing(value) else f"{value:.2f}"
+
+
+def _or_infinite(value: float | None) -> float:
+    return math.inf if value is None or math.isnan(value) else value
+
+
+def _missing(value: float | None) -> bool:
+    return value is None or math.isnan(value)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _markdown_table(table: pd.DataFrame) -> str:
+    lines: list[Sequence[str]] = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+
+
+def _latex_table(table: pd.DataFrame, caption: str) -> str:
+    header = " & ".join(map(_escaped, table.columns))
+    body = "\n".join(" & ".join(map(_escaped, line)) + r" \\" for line in table.itertuples(index=False))
+    return (
+        f"\\begin{{table}}\n\\centering\n\\caption{{{_escaped(caption)}}}\n"
+        f"\\begin{{tabular}}{{l{'r' * (table.shape[1] - 1)}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n"
+        "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
+    )
+
+
+def _escaped(text: object) -> str:
+    special = {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special["\\"] = r"\textbackslash{}"
+    return re.sub(r"[&%$#_{}~^\\]", lambda match: special[match[0]], str(text))

@@ -1,0 +1,157 @@
+"""Every chunk of every track, to find where in the library a few seconds occur.
+
+A chunk that is silent has no embedding worth comparing: its row is NaN here, and is never found.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.errors import InputError, StoreError
+from m2l2_mir.index.backends import Backend, choose, training_sample
+from m2l2_mir.index.preparation import Preparation, prepare
+from m2l2_mir.index.vectors import Rows
+
+__all__ = ["Segments"]
+
+MOST_DEAD = 0.1
+
+
+class Segments:
+    """Chunks of tracks, searchable.
+
+    Parameters
+    ----------
+    tracks : pd.DataFrame
+        ``track_id``, ``first`` (row of its first chunk), ``count`` and ``alive``; in order of ``first``.
+    rows : Rows
+        Embeddings of chunks.
+    preparation, backend
+        As in the index of tracks, but made for chunks.
+    seconds
+        Of a chunk.
+    seed
+        Of what is sampled.
+    """
+
+    def __init__(
+        self, tracks: pd.DataFrame, rows: Rows, preparation: Preparation, backend: Backend, seconds: float, seed: int
+    ) -> None:
+        self.tracks, self.rows = tracks.reset_index(drop=True), rows
+        self.preparation, self.backend = preparation, backend
+        self.seconds, self.seed = float(seconds), seed
+
+    @classmethod
+    def build(cls, store: EmbeddingStore, ids: Sequence[str], seed: int = 0) -> Self:
+        """Take the chunks of these tracks from a store.
+
+        Raises
+        ------
+        StoreError
+            It kept no chunks.
+        """
+        if not store.provenance.get("keep_chunks"):
+            raise StoreError(
+                f"{store.path} kept no chunks, which segments are made of: embed again into another --out with "
+                "--keep chunks"
+            )
+        tracks, chunks = _chunks_of(store, ids)
+        return cls._filled(tracks, Rows([chunks]), float(store.provenance["chunk_seconds"]), seed)
+
+    @classmethod
+    def _filled(cls, tracks: pd.DataFrame, rows: Rows, seconds: float, seed: int) -> Self:
+        heard = np.concatenate([np.isfinite(block).all(axis=1) for _, block in rows.blocks()] or [np.zeros(0, bool)])
+        preparation, _ = prepare(rows, heard, "auto", seed)
+        choice = choose(len(rows), preparation.rank)
+        backend = Backend.of(choice, preparation.rank)
+        made = cls(tracks, rows, preparation, backend, seconds, seed)
+        if not backend.index.is_trained:
+            audible = np.flatnonzero(heard)
+            wanted = min(training_sample(len(rows), choice.factory), len(audible))
+            chosen = np.sort(np.random.default_rng(seed).choice(audible, wanted, replace=False))
+            backend.train(len(rows), preparation(rows.take(chosen)))
+        for _, block in rows.blocks():
+            backend.add(made.prepared(block))
+        return made
+
+    def __len__(self) -> int:
+        return int(self.tracks["count"][self.tracks["alive"]].sum())
+
+    def prepared(self, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit vectors of chunks; zero for silent ones."""
+        silent = np.asarray(np.isnan(chunks).any(axis=1), bool)
+        return np.where(silent[:, None], np.float32(0), self.preparation(np.where(silent[:, None], 0, chunks)))
+
+    def place(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Number of the track in :attr:`tracks`, and of the chunk in it, for rows of chunks."""
+        first = self.tracks["first"].to_numpy()
+        track = np.searchsorted(first, rows, side="right") - 1
+        return track, rows - first[track]
+
+    def changed(self, dropped: Sequence[str], added: Sequence[str], store: EmbeddingStore | None) -> Segments:
+        """The same after tracks have gone or have come from a store; an updated one does both."""
+        alive = self.tracks["alive"] & ~self.tracks["track_id"].isin(list(dropped))
+        tracks = self.tracks.assign(alive=alive)
+        backend, rows = self.backend, self.rows
+        if added:
+            if store is None or not store.provenance.get("keep_chunks"):
+                raise InputError("the index has segments, but the store kept no chunks: embed with --keep chunks")
+            backend = backend.writable()
+            fresh, chunks = _chunks_of(store, added)
+            tracks = pd.concat([tracks, fresh.assign(first=fresh["first"] + len(rows))], ignore_index=True)
+            rows.append(chunks)
+            backend.add(self.prepared(np.asarray(chunks, np.float32)))
+        made = Segments(tracks, rows, self.preparation, backend, self.seconds, self.seed)
+        dead = tracks["count"][~tracks["alive"]].sum()
+        return made.compacted(self.preparation) if dead > MOST_DEAD * len(rows) else made
+
+    def compacted(self, preparation: Preparation | None = None) -> Segments:
+        """The same without the chunks of tracks that are gone; with a new preparation if none is given."""
+        live = self.tracks[self.tracks["alive"]]
+        kept = [np.arange(first, first + count) for first, count in zip(live["first"], live["count"], strict=True)]
+        rows = self.rows.select(np.concatenate([np.zeros(0, np.int64), *kept]))
+        count = live["count"].to_numpy()
+        tracks = live.assign(first=np.cumsum(count) - count)
+        if preparation is None:
+            return Segments._filled(tracks, rows, self.seconds, self.seed)
+        backend = Backend.of(self.backend.choice, preparation.rank)
+        made = Segments(tracks, rows, preparation, backend, self.seconds, self.seed)
+        sample = np.arange(min(len(rows), training_sample(len(rows), backend.choice.factory)))
+        backend.train(len(rows), made.prepared(rows.take(sample)))
+        for _, block in rows.blocks():
+            backend.add(made.prepared(block))
+        return made
+
+    def write_tracks(self, file: IO[bytes]) -> None:
+        """Write the table of tracks as Parquet."""
+        pq.write_table(pa.Table.from_pandas(self.tracks, preserve_index=False), file, compression="zstd")
+
+    @staticmethod
+    def read_tracks(path: Path) -> pd.DataFrame:
+        """Read what :meth:`write_tracks` has written."""
+        frame: pd.DataFrame = pq.read_table(path, columns=["track_id", "first", "count", "alive"]).to_pandas()
+        return frame
+
+
+def _chunks_of(store: EmbeddingStore, ids: Sequence[str]) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Table and embeddings [n, width] of the chunks of some tracks, held in a file that vanishes with them."""
+    counts = store.ok.set_index("track_id")["chunks"].loc[list(ids)].to_numpy(np.int64)
+    first = np.cumsum(counts) - counts
+    shape = (int(counts.sum()), store.num_embeddings * store.dim)
+    with tempfile.TemporaryFile() as file:
+        chunks = np.memmap(file, np.float16, "w+", shape=shape)  # the mapping outlives the closed file
+    for name, start, count in zip(ids, first, counts, strict=True):
+        silent = store.chunk_table(name)["silent"].to_numpy(bool)
+        part = store.chunks(name).reshape(count, -1)
+        chunks[start : start + count] = np.where(silent[:, None], np.nan, part)
+    return pd.DataFrame({"track_id": list(ids), "first": first, "count": counts, "alive": True}), chunks

@@ -1,0 +1,46 @@
+"""How similar random pairs of a library are: the measure by which one similarity is read."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m2l2_mir.index.library import Library
+from m2l2_mir.index.preparation import Preparation
+from m2l2_mir.index.vectors import BLOCK_VALUES
+
+__all__ = ["PAIRS", "percentiles", "random_pairs"]
+
+PAIRS = 100_000
+ROUNDING = 1e-6  # the same pair, multiplied in another order
+
+
+def random_pairs(library: Library, preparation: Preparation, seed: int = 0, count: int = PAIRS) -> NDArray[np.float32]:
+    """Similarities of random pairs of different tracks, sorted; all pairs where there are no more than `count`."""
+    live = library.live
+    possible = len(live) * (len(live) - 1) // 2
+    if possible <= count:
+        first, second = np.triu_indices(len(live), 1)
+    else:
+        rng = np.random.default_rng(seed)
+        first = rng.integers(len(live), size=count)
+        second = (first + rng.integers(1, len(live), size=count)) % len(live)  # never itself
+    similarity = np.empty(len(first), np.float32)
+    step = max(1, BLOCK_VALUES // (2 * max(library.rows.width, preparation.rank)))
+    for start in range(0, len(first), step):
+        part = slice(start, start + step)
+        one, other = (preparation(library.rows.take(live[rows[part]])) for rows in (first, second))
+        similarity[part] = np.einsum("ij,ij->i", one, other)
+    return np.sort(similarity)
+
+
+def percentiles(similarity: NDArray[np.floating], pairs: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Share of random pairs that are no more similar, in percent; NaN where there are no pairs.
+
+    >>> percentiles(np.array([0.5, 2.0]), np.array([0.0, 0.4, 0.6, 0.9], np.float32)).tolist()
+    [50.0, 100.0]
+    """
+    if not len(pairs):
+        return np.full(len(similarity), np.nan)
+    reached = np.asarray(similarity, np.float64) + ROUNDING
+    return 100 * np.searchsorted(pairs.astype(np.float64), reached, side="right") / len(pairs)

@@ -1,0 +1,107 @@
+"""Counterfactual scores on codes whose answer is known."""
+
+import numpy as np
+import pytest
+
+from m2l2_mir.disentangle.counterfactual import counterfactual_scores, equivariance
+from m2l2_mir.disentangle.nulls import Nulls
+from m2l2_mir.errors import InputError
+
+K, D, EACH = 4, 6, 60
+FACTOR = np.repeat(np.arange(K), EACH)
+GROUPS = np.arange(len(FACTOR)) % 24
+FEW = Nulls(rotations=8, permutations=40)
+
+
+@pytest.fixture
+def aligned(rng):
+    """Reference, before and after: factor f redraws slot f, in an odd basis with a wide spread of variances."""
+    basis = rng.standard_normal((D, D)) * np.logspace(0, 1, D)
+    reference = rng.standard_normal((800, K, D)) @ basis
+    before = rng.standard_normal((len(FACTOR), K, D)) @ basis
+    after = before.copy()
+    after[np.arange(len(FACTOR)), FACTOR] = (rng.standard_normal((len(FACTOR), D))) @ basis
+    return reference, before, after
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_changes_of_one_slot_only_score_two_there_and_zero_elsewhere(aligned):
+    reference, before, after = aligned
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, groups=GROUPS, nulls=FEW, draws=50)
+    assert np.allclose(np.diag(found["E"]), 2, atol=0.35)  # as far as two clips at random
+    assert np.allclose(found["E"] - np.diag(np.diag(found["E"])), 0)
+    assert found["D"] == pytest.approx(1)
+    assert found["C"] == pytest.approx(1)
+    assert found["nulls"]["D"]["rotation"]["mean"] < 0.1
+    assert found["nulls"]["D"]["rotation"]["normalised"] == pytest.approx(1)
+    assert found["nulls"]["D"]["permutation"]["p"] == pytest.approx(1 / 41)
+
+
+def test_turning_inside_slots_changes_nothing_and_turning_across_them_takes_all(aligned, rng):
+    reference, before, after = aligned
+    inside = np.stack([np.linalg.qr(rng.standard_normal((D, D)))[0] for _ in range(K)])
+    across = np.linalg.qr(rng.standard_normal((K * D, K * D)))[0]
+
+    def scores(turn):
+        return counterfactual_scores(turn(before), turn(after), FACTOR, reference=turn(reference), nulls=FEW, draws=50)
+
+    own = scores(lambda x: x)
+    turned = scores(lambda x: np.einsum("nkd,kde->nke", x, inside))
+    mixed = scores(lambda x: (x.reshape(len(x), -1) @ across).reshape(x.shape))
+    assert np.allclose(own["E"], turned["E"])
+    assert mixed["D"] < 0.1
+    assert abs(mixed["nulls"]["D"]["rotation"]["normalised"]) < 0.1
+
+
+def test_the_matrix_is_the_plain_formula(aligned):
+    reference, before, after = aligned
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=None, draws=2)
+    for slot in range(K):
+        values = reference[:, slot] - reference[:, slot].mean(axis=0)
+        inverse = np.linalg.inv(values.T @ values / len(values))  # no shrinkage: 800 clips of 6 dimensions need little
+        for factor in range(K):
+            change = (after - before)[factor == FACTOR, slot]
+            plain = np.einsum("nd,de,ne->n", change, inverse, change).mean() / D
+            assert found["E"][slot, factor] == pytest.approx(plain, rel=0.05, abs=1e-9)
+
+
+def test_interval_holds_the_score_and_counts_groups(aligned):
+    reference, before, after = aligned
+    noisy = after + 5 * np.random.default_rng(1).standard_normal(after.shape)
+    found = counterfactual_scores(before, noisy, FACTOR, reference=reference, groups=GROUPS, nulls=None, draws=400)
+    low, high = found["intervals"]["D"]
+    assert low < found["D"] < high < 1
+
+
+@pytest.mark.parametrize(("shift", "expected"), [(True, 1.0), (False, 0.0)])
+def test_equivariance_is_whether_the_same_step_gives_the_same_shift(rng, shift, expected):
+    values = rng.integers(0, 3, size=(120, 2))
+    values[:, 1] = (values[:, 0] + rng.integers(1, 3, 120)) % 3
+    places = rng.standard_normal((3, K, D))
+    before = rng.standard_normal((120, K, D))
+    after = before + (places[values[:, 1]] - places[values[:, 0]] if shift else rng.standard_normal(before.shape))
+    reference = rng.standard_normal((300, K, D))
+    found = equivariance(before, after, *values.T, reference=reference, groups=np.arange(120) % 12)
+    assert found["equivariance"] == pytest.approx(expected, abs=0.06)
+
+
+def test_a_dead_slot_scores_zero(aligned):
+    reference, before, after = (part.copy() for part in aligned)
+    for part in (reference, before, after):
+        part[:, 1] = 0.3
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=FEW, draws=20)
+    assert np.allclose(found["E"][1], 0)
+
+
+def test_refusals_name_the_shapes(aligned):
+    reference, before, after = aligned
+    with pytest.raises(InputError, match="before"):
+        counterfactual_scores(before, after[:, :2], FACTOR)
+    with pytest.raises(InputError, match="one name for each of 240 pairs"):
+        counterfactual_scores(before, after, FACTOR[:3])
+    with pytest.raises(InputError, match="after holds NaN"):
+        counterfactual_scores(before, after * np.nan, FACTOR, reference=reference)

@@ -1,0 +1,244 @@
+"""Metrics of single dimensions: codes whose answer is known, and the formulas in plain loops."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import mutual_info_score, roc_auc_score
+from sklearn.svm import LinearSVC
+
+from m2l2_mir.disentangle import (
+    Factor,
+    Nulls,
+    dci,
+    dci_es,
+    factor_vae,
+    infomec,
+    irs,
+    lasso,
+    mig,
+    modularity_explicitness,
+    sap,
+)
+from m2l2_mir.disentangle.classic import halves
+from m2l2_mir.disentangle.entropies import disentanglement_completeness
+from m2l2_mir.disentangle.factors import read_factors
+from m2l2_mir.errors import InputError
+
+# Of each metric: what it is called, and its value for each code.
+KNOWN = {
+    "perfect": {
+        "trees": 1,
+        "l1": 1,
+        "mig": 0.95,
+        "modularity": 1,
+        "explicitness": 1,
+        "infom": 1,
+        "infoe": 1,
+        "infoc": 1,
+    },
+    "duplicated": {"trees": 1, "mig": 0, "modularity": 1, "explicitness": 1, "infom": 1, "infoe": 1, "infoc": 0.43},
+    "one factor": {"mig": 0, "modularity": 1, "infom": 1, "infoe": 0.25},
+    "plus noise": {"trees": 1, "l1": 1, "mig": 0.97, "modularity": 1, "infom": 1, "infoe": 1, "infoc": 1},
+    "none": dict.fromkeys(["trees", "l1", "mig", "sap", "modularity", "explicitness", "infom", "infoe", "infoc"], 0),
+    "rotated": {"trees": 0.3, "l1": 0.3, "explicitness": 1, "infoe": 1},
+    "wide mixture": {"l1": 0.9, "infoe": 1, "explicitness": 1},
+}
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_known_codes(codes, labels, groups, name: str) -> None:
+    code, options = codes(name), {"groups": groups, "nulls": None}
+    found = {**mig(code, labels, **options), **sap(code, labels, **options)}
+    found |= modularity_explicitness(code, labels, **options) | infomec(code, labels, **options)
+    for importance in ("trees", "l1"):
+        found[importance] = dci(code, labels, importance, **options)["disentanglement"]
+    for metric, expected in KNOWN[name].items():
+        assert found[metric] == pytest.approx(expected, abs=0.15 if 0 < expected < 1 else 0.05), metric
+
+
+def test_width_is_taken_for_disentanglement_and_the_null_shows_it(codes, labels, groups) -> None:
+    found = dci(codes("wide mixture"), labels, "l1", groups=groups, nulls=Nulls(rotations=3, permutations=2))
+    null = found["nulls"]["disentanglement"]["rotation"]
+    assert found["disentanglement"] > 0.85
+    assert null["mean"] == pytest.approx(found["disentanglement"], abs=0.08)
+    assert found["nulls"]["disentanglement"]["permutation"]["mean"] == 0
+    assert set(found["intervals"]) == {"disentanglement", "completeness", "informativeness"}
+    low, high = found["intervals"]["informativeness"]
+    assert low <= found["informativeness"] <= high
+    assert found["nulls"]["informativeness"]["permutation"]["mean"] < 0.1
+
+
+def test_entropies_in_plain_loops(rng) -> None:
+    R = rng.random((5, 3)) ** 3
+    D = sum(R[j].sum() / R.sum() * (1 - stats.entropy(R[j], base=3)) for j in range(5))
+    C = sum(R[:, f].sum() / R.sum() * (1 - stats.entropy(R[:, f], base=5)) for f in range(3))
+    found = disentanglement_completeness(np.stack([R, 7 * R]))
+    np.testing.assert_allclose(found["D"], D)
+    np.testing.assert_allclose(found["C"], C)
+    assert np.isnan(disentanglement_completeness(R[:, :1])["D"])
+
+
+def plain_information(code: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    cut = [pd.qcut(values, 20, labels=False, duplicates="drop") for values in code.T]
+    return np.array([[mutual_info_score(of, labels[:, f]) for f in range(labels.shape[1])] for of in cut])
+
+
+@pytest.mark.parametrize("name", ["noisy", "rotated"])
+def test_mig_modularity_and_infomec_in_plain_loops(codes, labels, name: str) -> None:
+    code = codes(name)
+    mutual = plain_information(code, labels)
+    entropy = np.array([stats.entropy(np.bincount(of)) for of in labels.T])
+    gaps = [(np.sort(mutual[:, f])[-1] - np.sort(mutual[:, f])[-2]) / entropy[f] for f in range(4)]
+    assert mig(code, labels, nulls=None)["mig"] == pytest.approx(np.mean(gaps), abs=0.01)
+    modularity = []
+    for j in range(4):
+        best = mutual[j].max()
+        modularity.append(1 - sum(mutual[j, f] ** 2 for f in range(4) if mutual[j, f] != best) / (best**2 * 3))
+    found = modularity_explicitness(code, labels, nulls=None)
+    assert found["modularity"] == pytest.approx(np.mean(modularity), abs=0.01)
+    shares = np.maximum(mutual - 19 * 4 / (2 * len(code)), 0) / entropy
+    found = infomec(code, labels, nulls=None)
+    expected = np.mean([max(row) / sum(row) for row in shares])
+    assert found["infom"] == pytest.approx((expected - 0.25) / 0.75, abs=0.02)
+    expected = np.mean([max(column) / sum(column) for column in shares.T])
+    assert found["infoc"] == pytest.approx((expected - 0.25) / 0.75, abs=0.02)
+
+
+def test_binning(rng) -> None:
+    labels = rng.integers(0, 4, size=(800, 2))
+    stretched = np.exp(3.0 * labels + 0.1 * rng.normal(size=labels.shape))
+    assert mig(stretched, labels, nulls=None)["mig"] == pytest.approx(mig(np.log(stretched), labels, nulls=None)["mig"])
+    assert mig(stretched, labels, binning="width", nulls=None)["mig"] < 0.6
+    with pytest.raises(InputError, match="'equal'"):
+        mig(stretched, labels, binning="equal", nulls=None)
+
+
+def test_explicitness_is_an_area_under_the_curve(codes, labels, groups) -> None:
+    code = codes("noisy")
+    training, testing = halves(groups)
+    areas = []
+    for f in range(4):
+        peer = LogisticRegression(C=100, max_iter=1000).fit(code[training], labels[training, f])
+        chances = peer.predict_proba(code[testing])
+        areas.extend(2 * roc_auc_score(labels[testing, f] == c, chances[:, c]) - 1 for c in range(5))
+    found = modularity_explicitness(code, labels, groups=groups, nulls=None)
+    assert found["explicitness"] == pytest.approx(np.mean(areas), abs=0.03)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_sap_with_support_vector_machines_of_scikit_learn(codes, labels, groups, classes: int) -> None:
+    code, labels = codes("noisy"), labels % classes
+    training, testing = halves(groups)
+    standard = (code - code[training].mean(axis=0)) / code[training].std(axis=0)
+    scores = np.empty((4, 4))
+    for j in range(4):
+        for f in range(4):
+            peer = LinearSVC(C=0.01, class_weight="balanced", dual=False, tol=1e-8, max_iter=10_000)
+            peer.fit(standard[training, j : j + 1], labels[training, f])
+            scores[j, f] = peer.score(standard[testing, j : j + 1], labels[testing, f])
+    found = sap(code, labels, groups=groups, nulls=None)
+    np.testing.assert_allclose(found["predictability"], scores, atol=0.011)
+    ordered = np.sort(scores, axis=0)
+    assert found["sap"] == pytest.approx((ordered[-1] - ordered[-2]).mean(), abs=0.01)
+
+
+def test_irs_in_plain_loops(codes, labels) -> None:
+    code = codes("rotated")
+    matrix, largest = np.empty((4, 4)), np.empty(4)
+    for j in range(4):
+        z = code[:, j]
+        largest[j] = max(abs(z - z.mean()))
+        for f in range(4):
+            moved = [np.percentile(abs(z[labels[:, f] == v] - z[labels[:, f] == v].mean()), 99) for v in range(5)]
+            matrix[j, f] = 1 - np.mean(moved) / largest[j]
+    found = irs(code, labels, nulls=None)
+    np.testing.assert_allclose(found["robustness"], matrix)
+    assert found["irs"] == pytest.approx(np.average(matrix.max(axis=1), weights=largest))
+    assert irs(codes("one factor"), labels, nulls=None)["irs"] > 0.9  # its known failure
+
+
+def test_factor_vae(codes, labels) -> None:
+    assert factor_vae(codes("perfect"), labels, nulls=None)["factor_vae"] > 0.99
+    assert factor_vae(codes("one factor"), labels, nulls=None)["factor_vae"] < 0.5
+    assert factor_vae(codes("none"), labels, nulls=None)["factor_vae"] == pytest.approx(0.25, abs=0.1)
+    uneven = codes("noisy") * [1, 10, 100, 1000]
+    assert factor_vae(uneven, labels, nulls=None)["factor_vae"] > 0.9  # whatever the units of a dimension
+    dead = np.hstack([codes("perfect"), np.full((len(labels), 1), 3.0)])
+    found = factor_vae(dead, labels, nulls=None)
+    assert found["factor_vae"] > 0.99
+    assert found["votes"][-1].sum() == 0
+    assert found["votes"].sum() == 800
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_sparse_weights_of_scikit_learn(rng, monkeypatch, classes: int) -> None:
+    monkeypatch.setattr(lasso, "_PATH", (0.1,))
+    monkeypatch.setattr(lasso, "_STEPS", 3000)
+    monkeypatch.setattr(lasso, "_TOLERANCE", 0.0)
+    labels = rng.integers(0, classes, size=300)
+    code = rng.normal(size=(300, 8)) + labels[:, None] * [1, 0.5, 0, 0, 0, 0, 0, 0]
+    training, testing = np.arange(200), np.arange(200, 300)
+    columns = read_factors(labels[:, None], items=300)
+    [weights], [scores] = lasso.sparse_weights(code, columns, training, testing)
+    standard = (code - code[training].mean(axis=0)) / code[training].std(axis=0)
+    one_hot = np.eye(classes)[labels[training]]
+    penalty = 0.1 * np.abs(standard[training].T @ (one_hot - one_hot.mean(axis=0))).max() / 200
+    peer = LogisticRegression(l1_ratio=1, C=1 / (200 * penalty), solver="saga", tol=1e-9, max_iter=20_000)
+    peer.fit(standard[training], labels[training])
+    expected = peer.predict_log_proba(standard[testing])
+    ours = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(ours, expected, atol=0.02)
+    # Weights of an even number of classes may shift together; the sum of their sizes may not.
+    np.testing.assert_allclose(np.abs(weights).sum(axis=1), np.abs(peer.coef_).sum(axis=0), atol=0.01)
+
+
+def test_dci_of_numbers_and_circles(rng) -> None:
+    values = np.stack([rng.normal(size=500), rng.uniform(0, 12, size=500), rng.integers(0, 3, size=500)], axis=1)
+    angle = 2 * np.pi * values[:, 1] / 12
+    code = np.stack([values[:, 0], np.cos(angle), np.sin(angle), values[:, 2]], axis=1) + 0.05 * rng.normal(
+        size=(500, 4)
+    )
+    schema = [Factor(name="a", kind="continuous"), Factor(name="b", kind="cyclic", period=12), Factor(name="c")]
+    for importance in ("trees", "l1", "permutation"):
+        found = dci(code, values, importance, schema=schema, nulls=None)
+        assert found["disentanglement"] > 0.9
+        assert (found["accuracy"] > 0.8).all()
+    for metric in (mig, sap, irs, factor_vae, modularity_explicitness, infomec):
+        assert metric(code, values, schema=schema, nulls=None)
+    with pytest.raises(InputError, match="'gini'"):
+        dci(code, values, "gini", schema=schema)
+
+
+def test_explicitness_of_dci_es(rng, monkeypatch) -> None:
+    monkeypatch.setattr(sys.modules[dci_es.__module__], "_WIDTHS", (0, 16, 64))
+    labels = rng.integers(0, 2, size=(500, 1))
+    sign = rng.choice([-1.0, 1.0], size=(500, 1))
+    hidden = np.hstack([sign, sign * (2 * labels - 1.0)]) + 0.1 * rng.normal(size=(500, 2))  # exclusive or
+    curved = dci_es(hidden, labels, nulls=Nulls(rotations=0, permutations=2))
+    losses = np.minimum.accumulate(curved["losses"][:, 0])
+    area = np.trapezoid(losses - losses[-1], np.arange(len(losses)))
+    assert curved["explicitness"] == pytest.approx(1 - area / (0.5 * (len(losses) - 1)))
+    assert losses[0] > 0.95 > 0.3 > losses[-1]
+    assert (
+        curved["explicitness"]
+        < 0.75
+        < 0.98
+        < dci_es(labels + 0.1 * rng.normal(size=(500, 3)), labels, nulls=None)["explicitness"]
+    )
+    assert curved["size"] == 0.5
+    assert curved["nulls"]["explicitness"]["permutation"]["mean"] > 0.95  # its known failure: nothing is explicit
+
+
+def test_broken_codes(labels) -> None:
+    with pytest.raises(InputError, match=r"give \[n, D\]"):
+        mig(np.zeros(600), labels)
+    with pytest.raises(InputError, match="600 of 600 items hold NaN"):
+        mig(np.full((600, 2), np.nan), labels)
+    with pytest.raises(InputError, match="2 items"):
+        factor_vae(np.zeros((600, 2)), labels, batch=1)

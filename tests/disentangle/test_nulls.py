@@ -1,0 +1,59 @@
+"""Nulls: what is exchanged, what is turned, and how scores are set against them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m2l2_mir.disentangle.nulls import Nulls, against_null, permuted_rows, rotated, whitened
+from m2l2_mir.errors import InputError
+
+
+def test_labels_are_exchanged_inside_groups(rng) -> None:
+    groups = rng.permutation(np.arange(60) % 7)
+    labels = rng.integers(0, 5, size=60)
+    rows = permuted_rows(labels, groups, 50, rng)
+    assert (groups[rows] == groups).all()
+    assert (np.sort(rows, axis=1) == np.arange(60)).all()
+    moved = (labels[rows] != labels).mean()
+    assert 0.5 < moved < 0.9
+    assert len(np.unique(rows, axis=0)) == 50
+
+
+def test_labels_of_whole_groups_change_places(rng) -> None:
+    groups = rng.permutation(np.arange(60) % 10)
+    labels = rng.permutation(10)[groups]
+    permuted = labels[permuted_rows(labels, groups, 30, rng)]
+    for draw in permuted:
+        assert all(len(np.unique(draw[groups == group])) == 1 for group in range(10))
+        assert (np.sort(np.unique(draw)) == np.arange(10)).all()
+    assert (permuted != labels).mean() > 0.7
+
+
+def test_whitened_and_rotated(rng) -> None:
+    codes = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) * 10.0 ** np.arange(6) + 3
+    codes = np.hstack([codes, codes[:, :1], np.full((500, 1), 7.0)])  # a dimension twice, one that is constant
+    white = whitened(codes)
+    np.testing.assert_allclose(white.T @ white / 500, np.eye(6), atol=1e-6)
+    first, second = rotated(codes, 2, rng)
+    assert first.shape == codes.shape  # as wide, although two dimensions say nothing new
+    np.testing.assert_allclose(first @ first.T, white @ white.T, atol=1e-6)  # distances stay
+    [turned] = rotated(codes, 1, rng, whiten=False)
+    standard = (codes - codes.mean(axis=0)) / np.append(codes.std(axis=0)[:-1], 1.0)
+    np.testing.assert_allclose(turned @ turned.T, standard @ standard.T, atol=1e-6)
+    assert np.abs(first - second).max() > 0.5
+
+
+def test_score_against_its_null() -> None:
+    draws = np.array([[0.2, 1.0], [0.4, 1.0], [0.3, 1.0]])
+    found = against_null(np.array([0.3, 1.0]), draws)
+    np.testing.assert_allclose(found["mean"], [0.3, 1.0])
+    np.testing.assert_allclose(found["normalised"], [0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(found["p"], [3 / 4, 1.0])
+    assert against_null(0.9, np.array([1.0, 1.0]))["normalised"] == 0  # the null left no room
+    assert np.isnan(against_null(float("nan"), np.array([np.nan, np.nan]))["p"])
+
+
+def test_numbers_of_draws() -> None:
+    with pytest.raises(InputError, match="-1 rotations"):
+        Nulls(rotations=-1)

@@ -1,0 +1,169 @@
+"""From a store and a table of labels to results and a report, through the command line, without any renderer."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from m2l2_mir.cli import app
+from m2l2_mir.disentangle import run as whole
+from m2l2_mir.disentangle.blocks import label_blocks
+from m2l2_mir.disentangle.nulls import Nulls
+from m2l2_mir.disentangle.results import read_results
+from m2l2_mir.embedding.store import StoreWriter, TrackResult
+from m2l2_mir.errors import InputError
+
+CLIPS, GROUPS, K, D = 120, 12, 3, 4
+CLASSES = 3
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setitem(whole.NULLS, "quick", Nulls(rotations=3, permutations=20))
+    monkeypatch.setitem(whole.DRAWS, "quick", 60)
+
+
+@pytest.fixture
+def labels(tmp_path):
+    """Two factors of three values; clips, then pairs that change one of them."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "track_id": f"c{item:03d}",
+            "group": f"g{item % GROUPS}",
+            "mood": int(rng.integers(CLASSES)),
+            "room": "abc"[item % 3],
+        }
+        for item in range(CLIPS)
+    ]
+    for number in range(48):
+        changed = ("mood", "room")[number % 2]
+        one = {"mood": int(rng.integers(CLASSES)), "room": "abc"[rng.integers(3)], "group": f"g{number % GROUPS}"}
+        other = dict(one)
+        other[changed] = (one["mood"] + 1) % CLASSES if changed == "mood" else "abc"[("abc".index(one["room"]) + 1) % 3]
+        for side, values in (("before", one), ("after", other)):
+            told = {"pair": f"p{number}", "side": side, "changed": changed}
+            rows.append({"track_id": f"p{number:02d}{side}", **values, **told})
+    path = tmp_path / "my.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def make_store(path, labels, *, aligned):
+    """Slot 1 holds mood and slot 2 room, or both slots hold a mixture of the two."""
+    table = pd.read_csv(labels)
+    if "side" not in table:
+        table["side"] = None
+    rng = np.random.default_rng(1)
+    made = {"settings": {"weights": path.name, "trained": True}, "num_embeddings": K, "dim": D, "chunk_seconds": 1}
+    mixing = np.linalg.qr(rng.standard_normal((K * D, K * D)))[0]
+    with StoreWriter.open(path, made, keep_chunks=False) as writer:
+        for line in table.to_dict("records"):
+            if line["side"] != "after":  # both sides of a pair share the nuisance
+                nuisance = 0.1 * rng.standard_normal((K, D))
+            slots = nuisance.copy()
+            slots[0, line["mood"]] += 1
+            slots[1, "abc".index(line["room"])] += 1
+            if not aligned:
+                slots = (slots.reshape(-1) @ mixing).reshape(K, D)
+            one = slots.astype(np.float32)
+            writer.add(TrackResult(track_id=line["track_id"], path="x.wav", status="ok", mean=one, std=0 * one))
+    return path
+
+
+def disentangle(*arguments):
+    return CliRunner().invoke(app, ["disentangle", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_a_store_is_described_with_nulls_tables_and_an_offline_report(tmp_path, labels):
+    store, out = make_store(tmp_path / "aligned", labels, aligned=True), tmp_path / "out"
+    result = disentangle("--store", store, "--labels", labels, "--out", out, "--quick")
+    assert result.exit_code == 0
+    assert "Its slots are purer than chance on both" in " ".join(result.output.split())
+    found = read_results(out)
+    scores = {line["score"]: line for line in found["scores"] if line["row"] == "aligned"}
+    for what in ("P1 D", "P2 D"):
+        assert scores[what]["estimate"] > 0.9 > scores[what]["rotation_mean"] + 0.2
+        assert scores[what]["low"] <= scores[what]["estimate"] <= scores[what]["high"]
+    assert scores["information"]["estimate"] > 0.8
+    assert found["counts"]["labels"] == {"clips": 120, "expected": 120, "pairs": 48, "expected_pairs": 48, "groups": 12}
+    assert max(found["inside"].values()) < 1e-6  # slots turned inside themselves score the same
+    cells = pd.read_parquet(out / "cells.parquet").set_index(["slot", "factor"])
+    assert cells.loc[(1, "mood"), "information"] > 0.8
+    assert cells.loc[(3, "mood"), "information"] < 0.1
+    assert cells.loc[(1, "mood"), "change"] > 1
+    assert cells.loc[(2, "mood"), "change"] < 0.2
+    page = (out / "report.html").read_text()
+    assert "<svg" in page
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
+    assert {"scores.csv", "table.md", "table.tex", "scores.json"} <= {path.name for path in out.iterdir()}
+    assert (out / "figures" / "aligned-information.svg").is_file()
+
+
+def test_finished_parts_are_not_measured_again(tmp_path, labels, monkeypatch):
+    store, out = make_store(tmp_path / "aligned", labels, aligned=True), tmp_path / "out"
+    arguments = ("--store", store, "--labels", labels, "--out", out, "--quick", "--json")
+    first = json.loads(disentangle(*arguments).output)
+    monkeypatch.setattr("m2l2_mir.disentangle.experiment.measure", lambda *_, **__: pytest.fail("measured again"))
+    assert json.loads(disentangle(*arguments).output) == first
+
+
+def test_two_stores_are_compared_and_the_sentence_keeps_to_them(tmp_path, labels):
+    one = make_store(tmp_path / "aligned", labels, aligned=True)
+    two = make_store(tmp_path / "mixed", labels, aligned=False)
+    found = json.loads(
+        disentangle(
+            "--store", one, "--store", two, "--labels", labels, "--out", tmp_path / "o", "--quick", "--json"
+        ).output
+    )
+    assert found["decision"] == "yes"
+    assert "aligned less mixed" in found["sentence"]
+    assert "these checkpoints only" in found["sentence"]
+    written = read_results(tmp_path / "o")
+    assert written["comparison"]["strata"]["labels"]["P1 D"]["first"] > 0.8
+    assert len(written["matching"]["match"]) == K
+
+
+def test_labels_without_pairs_leave_the_decision_open(tmp_path, labels):
+    table = pd.read_csv(labels)
+    table[table["pair"].isna()].drop(columns=["pair", "side", "changed"]).to_csv(labels, index=False)
+    one, two = (make_store(tmp_path / name, labels, aligned=name == "a") for name in "ab")
+    found = json.loads(
+        disentangle(
+            "--store", one, "--store", two, "--labels", labels, "--out", tmp_path / "o", "--quick", "--json"
+        ).output
+    )
+    assert found["decision"] == "not decided"
+
+
+def test_what_a_table_cannot_give_is_said(tmp_path, labels):
+    table = pd.read_csv(labels)
+    table["constant"] = 1
+    table["speed"] = np.linspace(1, 2, len(table))
+    table.loc[0, "mood"] = np.nan
+    table.to_csv(labels, index=False)
+    [block], notes = label_blocks(labels, [*table["track_id"][:-1]])
+    assert block.names == ("mood", "room", "speed")
+    assert block.schema[2].kind == "continuous"
+    assert len(block.track_ids) == CLIPS - 1
+    assert len(block.pairs) == 47
+    assert any("constant" in note for note in notes)
+    assert any("1 of 216" in note for note in notes)
+    with pytest.raises(InputError, match="30 or more"):
+        label_blocks(labels, table["track_id"][:9].tolist())
+    labels.write_text("name,mood\na,1\n")
+    with pytest.raises(InputError, match="no column track_id"):
+        label_blocks(labels, ["a"])
+
+
+def test_wrong_usage_is_one_line(tmp_path, labels):
+    for arguments, words in (
+        (("--quick", "--full"), "exclude each other"),
+        (("--labels", labels), "belong together"),
+        (("--model", "a", "--model", "b", "--model", "c"), "3 models"),
+        (("--model", "a", "--against", "b", "--against", "c"), "1 models against 2"),
+    ):
+        with pytest.raises(InputError, match=words):
+            disentangle(*arguments, "--out", tmp_path / "o")

@@ -1,0 +1,134 @@
+"""Slot scores of codes whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from m2l2_mir.disentangle import Factor, Nulls, slot_scores
+from m2l2_mir.errors import InputError
+
+FEW = Nulls(rotations=4, permutations=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "D", "C"),
+    [
+        ("aligned", 1.0, 1.0),
+        ("noisy", 1.0, 1.0),
+        ("scalar", 1.0, 1.0),
+        ("rotated inside", 1.0, 1.0),
+        ("rotated across", 0.0, 0.0),
+        ("redundant", 0.0, 0.0),
+        ("shuffled", 0.0, 0.0),
+        ("none", 0.0, 0.0),
+        ("one factor", 1.0, 0.0),
+        ("plus noise", 1.0, 1.0),
+    ],
+)
+def test_known_codes(slots, labels, groups, name: str, D: float, C: float) -> None:
+    found = slot_scores(slots(name), labels, groups=groups, nulls=FEW)
+    assert found["D_slot"] == pytest.approx(D, abs=0.06)
+    assert found["C_slot"] == pytest.approx(C, abs=0.06)
+    expected = {"noisy": 0.7, "none": 0.0, "one factor": 0.25, "plus noise": 0.5}.get(name, 1.0)
+    if name not in ("rotated across", "shuffled"):  # in which a slot alone knows a part
+        assert found["information"].max(axis=0).mean() == pytest.approx(expected, abs=0.1)
+    low, high = found["intervals"]["D_slot"]
+    assert low <= found["D_slot"] <= high
+
+
+def test_scores_against_the_nulls(slots, labels, groups) -> None:
+    aligned = slot_scores(slots("aligned"), labels, groups=groups, nulls=FEW)
+    turned = slot_scores(slots("rotated across"), labels, groups=groups, nulls=FEW)
+    alone = slot_scores(slots("one factor"), labels, groups=groups, nulls=FEW)
+    null = aligned["nulls"]["D_slot"]["rotation"]
+    assert null["normalised"] > 0.95
+    assert null["p"] == pytest.approx(1 / 5)
+    assert abs(turned["nulls"]["D_slot"]["rotation"]["normalised"]) < 0.06
+    # A single factor is told by every slot in any basis: nothing is shown.
+    assert alone["nulls"]["D_slot"]["rotation"]["normalised"] == pytest.approx(0, abs=0.01)
+    floor = aligned["nulls"]["information"]["permutation"]
+    assert floor["mean"].max() < 0.01
+    assert (floor["p"][np.eye(4, dtype=bool)] < 0.05).all()
+    assert not aligned["informative"][~np.eye(4, dtype=bool)].any()
+
+
+def test_unique_and_redundant_information(slots, labels, groups) -> None:
+    aligned = slot_scores(slots("aligned"), labels, groups=groups, nulls=None)
+    np.testing.assert_allclose(aligned["unique"], np.eye(4), atol=0.03)
+    np.testing.assert_allclose(aligned["redundancy"], 0, atol=0.03)
+    redundant = slot_scores(slots("redundant"), labels, groups=groups, nulls=None)
+    np.testing.assert_allclose(redundant["unique"], 0, atol=0.03)
+    np.testing.assert_allclose(redundant["redundancy"], 3, atol=0.1)
+
+
+def test_two_slots_that_know_only_together(groups) -> None:
+    rng = np.random.default_rng(0)
+    key = rng.normal(size=(600, 1))
+    label = rng.integers(0, 2, size=(600, 1))
+    slots = np.stack([key, key + label + 0.05 * rng.normal(size=key.shape)], axis=1)
+    other = rng.integers(0, 2, size=(600, 1))
+    found = slot_scores(slots, np.hstack([label, other]), groups=groups, nulls=None)
+    assert found["information"][0, 0] < 0.02
+    assert found["information_all"][0] > 0.9
+    assert found["unique"][0, 0] > 0.7
+
+
+def test_losses_give_the_scores(slots, labels, groups) -> None:
+    found = slot_scores(slots("noisy"), labels, groups=groups, nulls=None)
+    np.testing.assert_allclose(np.clip(1 - found["losses"].mean(axis=-1), 0, 1), found["information"])
+    np.testing.assert_allclose(np.clip(1 - found["losses_all"].mean(axis=-1), 0, 1), found["information_all"])
+    # The interval of an entry is that of its mean over groups.
+    means = 1 - found["losses"][0, 0].reshape(50, 12).mean(axis=1)
+    half = stats.t.ppf(0.975, 49) * means.std(ddof=1) / np.sqrt(50)
+    low, high = found["intervals"]["information"]
+    assert high[0, 0] - low[0, 0] == pytest.approx(2 * half, rel=0.15)
+
+
+def test_what_only_names_the_group_is_not_information() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.arange(600) // 6
+    labels = rng.integers(0, 2, size=(100, 2))[groups]  # the same throughout each group
+    slots = rng.normal(size=(100, 2, 40))[groups] + 0.01 * rng.normal(size=(600, 2, 40))
+    held_out = slot_scores(slots, labels, groups=groups, nulls=None)
+    leaking = slot_scores(slots, labels, nulls=None)
+    assert held_out["information"].max() < 0.05 < 0.15 < leaking["information"].min()
+
+
+@pytest.mark.parametrize("noise", [0.4, 0.8])
+def test_numbers_score_about_as_their_cut_into_classes(noise: float) -> None:
+    rng = np.random.default_rng(0)
+    values, phase = rng.normal(size=900), rng.uniform(0, 12, size=900)
+    angle = 2 * np.pi * phase / 12
+    number = np.repeat(values[:, None] + noise * rng.normal(size=(900, 1)), 2, axis=1)
+    circle = np.stack([np.cos(angle), np.sin(angle)], axis=1) + noise * rng.normal(size=(900, 2))
+    slots = np.stack([number, circle], axis=1)
+    schema = [Factor(name="height", kind="continuous"), Factor(name="chroma", kind="cyclic", period=12)]
+    cut = np.stack([np.argsort(np.argsort(values)) * 8 // 900, (phase / 12 * 8).astype(int)], axis=1)
+    numbers = slot_scores(slots, np.stack([values, phase], axis=1), schema=schema, nulls=None)["information"]
+    classes = slot_scores(slots, cut, nulls=None)["information"]
+    np.testing.assert_allclose(numbers, classes, atol=0.1)
+    assert numbers[0, 0] == pytest.approx(0.5 * np.log2(1 + noise**-2) / 3, abs=0.03)  # of a Gaussian channel
+    assert numbers[1, 1] > 0.15 > 0.02 > numbers[[0, 1], [1, 0]].max()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"slots": np.zeros((50, 8))}, r"give \[n, K, d\]"),
+        ({"slots": np.full((50, 2, 3), np.nan)}, "50 of 50 items hold NaN"),
+        ({"slots": np.zeros((50, 2, 3))}, "same slots"),
+        ({"factors": np.zeros((50, 1))}, "does not vary|is 0 for all items"),
+        ({"factors": np.linspace(0, 1, 50)[:, None]}, "declare it continuous"),
+        ({"factors": np.arange(49)[:, None]}, r"give \[50, F\]"),
+        ({"groups": np.arange(50) // 20}, "3 groups do not make 5 folds"),
+        ({"folds": 2}, "needs 3 or more"),
+        ({"schema": []}, "describe each column once"),
+    ],
+)
+def test_input_that_cannot_be_scored(change, message: str) -> None:
+    rng = np.random.default_rng(0)
+    given = {"slots": rng.normal(size=(50, 2, 3)), "factors": rng.integers(0, 2, size=(50, 2)), **change}
+    with pytest.raises(InputError, match=message):
+        slot_scores(given.pop("slots"), given.pop("factors"), **given)

@@ -1,0 +1,147 @@
+"""Filters, caps, folding, slot weights and the parts of a similarity."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from m2l2_mir.errors import InputError
+from m2l2_mir.index import duplicates, query
+from m2l2_mir.index.conditions import matching
+from m2l2_mir.index.preparation import prepare
+from m2l2_mir.index.similarity import SimilarityIndex
+from m2l2_mir.index.vectors import Rows
+
+K = 4
+
+
+@pytest.mark.parametrize("factory", ["Flat", "HNSW16,Flat", "IVF4,PQ4x4"])
+def test_filters_hold_on_every_structure_and_leave_the_best(library, factory):
+    vectors, ids, metadata = library
+    index = SimilarityIndex.from_vectors(vectors, ids, metadata, factory=factory)
+    cosine = index.vectors() @ index.vectors()[7]
+    for where, met in [
+        (["artist=artist 2", "bpm>70"], (metadata["artist"] == "artist 2") & (metadata["bpm"] > 70)),
+        (["bpm=64"], metadata["bpm"] == 64),
+        (["artist!=artist 1", "artist!=artist 3"], ~metadata["artist"].isin(["artist 1", "artist 3"])),
+        (["artist=artist 1", "artist=artist 3"], metadata["artist"].isin(["artist 1", "artist 3"])),
+    ]:
+        found = index.query("t07", k=60, where=where)["track_id"].tolist()
+        allowed = np.flatnonzero(met & (np.array(ids) != "t07"))
+        if factory == "Flat" or len(allowed) <= 6:  # few are compared one by one
+            assert found == [ids[row] for row in allowed[np.argsort(-cosine[allowed], kind="stable")]]
+        assert set(found) <= {ids[row] for row in allowed}
+
+
+def test_other_artists_and_so_many_of_each(library):
+    vectors, ids, metadata = library
+    metadata.loc[20, "artist"] = None  # nobody's: shares its artist with no one
+    index = SimilarityIndex.from_vectors(vectors, ids, metadata)
+    found = index.query("t07", k=60, other=["artist"])
+    assert len(found) == 50
+    assert "artist 1" not in found["artist"].tolist()
+    found = index.query("t07", k=9, at_most={"artist": 2})
+    assert found["artist"].value_counts().max() == 2
+    assert len(found) == 9
+    assert len(index.query("t07", k=60, at_most={"artist": 2})) == 13
+    with pytest.raises(InputError, match=r"artist of a plain vector is not known.*artist!=NAME"):
+        index.query(vectors[7], other=["artist"])
+    with pytest.raises(InputError, match="no column 'artits'; did you mean 'artist'"):
+        index.query("t07", at_most={"artits": 1})
+
+
+def test_conditions():
+    table = pd.DataFrame(
+        {"genre": ["a=b", "jazz", None], "year": [1990.0, np.nan, 2000.0], "live": [True, False, True]}
+    )
+    assert matching(table, ["genre=a=b"]).tolist() == [True, False, False]
+    assert matching(table, ["genre != jazz"]).tolist() == [True, False, False]
+    assert matching(table, ["year<=2000", "live=True"]).tolist() == [True, False, True]
+    for bad, why in [
+        ("genre", "cannot read"),
+        ("year>x", "'x' is none"),
+        ("genre>a", "text"),
+        ("yaer=1", "mean 'year'"),
+    ]:
+        with pytest.raises(InputError, match=why):
+            matching(table, [bad])
+
+
+@pytest.mark.parametrize("small", [20_000, 0])
+def test_near_duplicates_are_folded_into_the_first(rng, monkeypatch, small):
+    """In a library compared all with all, and in one searched through its structure."""
+    monkeypatch.setattr(duplicates, "SMALL", small)
+    monkeypatch.setattr(duplicates, "SAMPLED", 200)
+    vectors = rng.normal(size=(200, K, 4)).astype(np.float32)
+    vectors[[11, 12, 150]] = vectors[10] + 0.02 * rng.normal(size=(3, K, 4))
+    vectors[90] = vectors[91]
+    index = SimilarityIndex.from_vectors(vectors, [str(row) for row in range(200)])
+    pairs = index.duplicates()
+    found = {tuple(sorted(pair, key=int)) for pair in pairs[["first", "second"]].to_numpy()}
+    assert found == {
+        ("10", "11"),
+        ("10", "12"),
+        ("10", "150"),
+        ("11", "12"),
+        ("11", "150"),
+        ("12", "150"),
+        ("90", "91"),
+    }
+    assert pairs["similarity"].iloc[0] == pytest.approx(1)
+    question = vectors[10] + 0.3 * rng.normal(size=(K, 4))
+    plain = index.query(question, k=8)["track_id"].tolist()
+    folded = index.query(question, k=5, fold=True)
+    assert set(plain[:4]) == {"10", "11", "12", "150"}
+    assert folded["track_id"].tolist() == [plain[0], *plain[4:8]]
+    assert folded["copies"].tolist() == [3, 0, 0, 0, 0]
+    assert index.query(question, k=200, fold=True)["copies"].sum() == 4  # two groups, each with its own first
+
+
+@pytest.mark.parametrize("kind", ["l2", "centred", "pca"])
+def test_the_parts_of_the_slots_sum_to_the_similarity(library, kind):
+    vectors, ids, metadata = library
+    index = SimilarityIndex.from_vectors(vectors, ids, metadata, preparation=kind)
+    found = index.query("t07", k=12, why=True)
+    parts = found[[f"slot {slot}" for slot in range(1, K + 1)]].to_numpy()
+    np.testing.assert_allclose(parts.sum(axis=1), found["similarity"], atol=1e-5)
+    if kind != "pca":  # exactly what both hold in that slot
+        centred = vectors - (vectors.mean(axis=0) if kind == "centred" else 0)
+        one, other = centred[7], centred[int(found["track_id"][3][1:])]
+        expected = (one * other).sum(axis=1) / np.linalg.norm(one) / np.linalg.norm(other)
+        np.testing.assert_allclose(parts[3], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("scanned", [20_000, 10])
+def test_slot_weights_change_the_comparison_and_not_only_the_question(library, monkeypatch, scanned):
+    monkeypatch.setattr(query, "SCANNED", scanned)  # or by a shortlist of the structure's, scored again
+    monkeypatch.setattr(query, "SHORTLIST", 40)
+    vectors, ids, metadata = library
+    index = SimilarityIndex.from_vectors(vectors, ids, metadata)
+    found = index.query("t07", k=5, weights=[0, 4, 1, 0], why=True)
+    centred = (vectors - vectors.mean(axis=0)) * np.sqrt([0, 4, 1, 0])[:, None]
+    flat = centred.reshape(60, -1) / np.linalg.norm(centred, axis=(1, 2))[:, None]
+    expected = flat @ flat[7]
+    order = np.argsort(-expected, kind="stable")
+    order = order[order != 7][:5]
+    assert found["track_id"].tolist() == [ids[row] for row in order]
+    np.testing.assert_allclose(found["similarity"], expected[order], atol=1e-5)
+    assert np.all(found[["slot 1", "slot 4"]] == 0)
+    pairs = (flat @ flat.T)[np.triu_indices(60, 1)]
+    assert found["percentile"][0] == pytest.approx(100 * np.mean(pairs <= expected[order[0]] + 1e-6))
+
+
+def test_preparation_is_chosen_by_the_number_of_tracks(rng):
+    width, chosen = 16, {}
+    for count in (5, 20, 999, 1000, 5000, 5001):
+        rows = Rows([(rng.normal(size=(count, width)) * np.arange(1, width + 1) + 7).astype(np.float32)])
+        preparation, _ = prepare(rows, np.ones(count, bool))
+        chosen[count] = (preparation.kind, preparation.whitened)
+        if preparation.whitened:
+            covariance = np.cov(preparation.coordinates(rows.parts[0]).T)
+            np.testing.assert_allclose(covariance - np.diag(np.diag(covariance)), 0, atol=1e-5)
+            np.testing.assert_allclose(np.diag(covariance)[:8], 1, atol=0.02)
+            assert 0.5 < covariance[-1, -1] < 0.8  # shrunk: the smallest variance is the least certain
+    assert list(chosen.values()) == [
+        ("l2", False), ("centred", False), ("centred", False), ("pca", False), ("pca", False), ("pca", True)
+    ]  # fmt: skip
+    few, _ = prepare(Rows([rng.normal(size=(9, width)).astype(np.float32)]), np.ones(9, bool), "pca")
+    assert few.rank == 8

@@ -1,0 +1,216 @@
+"""The commands under ``m2l2 index`` and ``m2l2 doctor``, as a user types them."""
+
+import json
+import os
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from m2l2_mir.audio import save
+from m2l2_mir.embedding.extract import extract
+from m2l2_mir.index import attributes
+from m2l2_mir.index.steering import Attribute
+
+MODEL = "random:m2l2-tiny"
+RATE = 44100
+
+
+def sound(rng):
+    return np.convolve(rng.normal(size=60_000) * 0.02, rng.normal(size=24), "same")[None]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Eight sounds, their store with chunks, and a metadata table."""
+    root = tmp_path_factory.mktemp("cli index")
+    (root / "music").mkdir()
+    rng = np.random.default_rng(3)
+    for number in range(8):
+        save(root / "music" / f"{number}.wav", sound(rng), RATE)
+    extract(root / "music", out=root / "store", model=MODEL, keep="chunks", device="cpu")
+    table = pd.DataFrame(
+        {"track_id": [f"{n}.wav" for n in range(8)], "artist": list("aabbccdd"), "year": range(2000, 2008)}
+    )
+    table.to_csv(root / "tags.csv", index=False)
+    return root
+
+
+@pytest.fixture
+def idx(made, m2l2, tmp_path):
+    code, out, err = m2l2("index", "build", made / "store", "-o", tmp_path / "idx", "--metadata", made / "tags.csv")
+    assert (code, err) == (0, "")
+    assert "8 tracks, 8 x 64 each" in out
+    assert "structure: Flat; exact: 8 x 512 numbers are compared fast enough" in out
+    return tmp_path / "idx"
+
+
+def results(printed):
+    return [row["track_id"] for row in json.loads(printed)["results"]]
+
+
+def test_build_refuses_to_replace(made, idx, m2l2):
+    code, _, err = m2l2("index", "build", made / "store", "-o", idx)
+    assert (code, "index add" in err) == (2, True)
+    code, out, _ = m2l2("index", "build", made / "store", "-o", idx, "--overwrite", "--factory", "HNSW8,Flat", "--json")
+    assert json.loads(out)["structure"] == "HNSW8,Flat"
+    code, _, err = m2l2("index", "build", made / "store", "-o", idx, "--overwrite", "--exact", "--factory", "Flat")
+    assert (code, "exclude each other" in err) == (2, True)
+
+
+def test_query_by_file_track_and_vector(made, idx, m2l2, tmp_path):
+    code, out, _ = m2l2("index", "query", idx, made / "music" / "3.wav", "--to", "1.2", "-k", "3", "--device", "cpu")
+    assert code == 0
+    assert "3.wav" in out
+    assert "artist" in out
+    assert "untrained" in out
+    code, out, _ = m2l2(
+        "index", "query", idx, made / "music" / "3.wav", "--device", "cpu", "--json", "--where", "year>2001"
+    )
+    assert results(out)[0] == "3.wav"
+    assert len(results(out)) == 6
+    _, out, _ = m2l2("index", "query", idx, "3.wav", "--other", "artist", "--at-most", "artist=1", "--json")
+    assert len(results(out)) == 3
+    assert {"2.wav", "3.wav"}.isdisjoint(results(out))
+    np.save(tmp_path / "v.npy", np.ones((8, 64)))
+    _, out, _ = m2l2("index", "query", idx, "--vector", tmp_path / "v.npy", "-k", "99", "--fold", "--json")
+    assert len(results(out)) == 8
+    _, out, _ = m2l2("index", "query", idx, "3.wav", "--why", "--weight", "1=0", "--json")
+    row = json.loads(out)["results"][0]
+    assert row["slot 1"] == 0
+    assert sum(row[f"slot {slot}"] for slot in range(1, 9)) == pytest.approx(row["similarity"], abs=1e-4)
+    assert "exactly" in json.loads(out)["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["nowhere.wav"], "neither a track of the index nor an audio file"),
+        ([], "nothing to start from"),
+        (["3.wav", "--from", "3"], "of which no part can be taken"),
+        (["3.wav", "--where", "yaer=3"], "did you mean 'year'"),
+        (["3.wav", "--at-most", "artist=x"], "--at-most takes NAME=N"),
+        (["3.wav", "--weight", "9=1"], "slots 1 to 8, not 9"),
+        (["3.wav", "--but", "tempo=faster"], "need probes"),
+        (["3.wav", "--probe", "x"], "only together with --like or --but"),
+        (["3.wav", "--segment", "--why"], "--segment takes one audio file"),
+        (["3.wav", "-k", "0"], "k must be at least 1"),
+        (["--vector", "none.npy"], "cannot read vectors"),
+    ],
+)
+def test_bad_questions(idx, m2l2, options, match):
+    code, _, err = m2l2("index", "query", idx, *options)
+    assert code == 2
+    assert match in err
+    assert err.count("\n") == 1
+
+
+def test_a_rescan_adds_updates_and_removes_what_changed(made, m2l2, tmp_path):
+    shutil.copytree(made / "music", tmp_path / "music")
+    arguments = (tmp_path / "music", "--out", tmp_path / "store", "--model", MODEL, "--device", "cpu", "--json")
+    assert m2l2("embed", *arguments)[0] == 0
+    assert m2l2("index", "build", tmp_path / "store", "-o", tmp_path / "idx")[0] == 0
+    rng = np.random.default_rng(8)
+    save(tmp_path / "music" / "2.wav", sound(rng), RATE)
+    save(tmp_path / "music" / "new.wav", sound(rng), RATE)
+    os.unlink(tmp_path / "music" / "5.wav")
+    assert m2l2("embed", *arguments)[0] == 0
+    code, out, _ = m2l2("doctor", tmp_path / "idx")
+    assert code == 3
+    assert "1 tracks that are not in the index, 1 others changed and 0 are gone" in out
+    assert f"m2l2 index add {tmp_path / 'idx'} {tmp_path / 'store'}" in out
+    code, out, _ = m2l2("doctor", tmp_path / "store")
+    assert code == 3
+    assert "1 audio files are no longer where they were ('5.wav')" in out
+    _, out, _ = m2l2("index", "add", tmp_path / "idx", tmp_path / "store", "--remove-gone", "--json")
+    changes = json.loads(out)
+    assert (changes["added"], changes["updated"], changes["removed"], changes["unchanged"]) == (
+        ["new.wav"], ["2.wav"], ["5.wav"], 6
+    )  # fmt: skip
+    _, out, _ = m2l2("index", "add", tmp_path / "idx", tmp_path / "store", "--remove-gone")
+    assert "0 added, 0 updated, 0 removed, 8 unchanged; 8 tracks now" in out
+
+
+def test_remove_rebuild_and_duplicates(idx, m2l2, tmp_path):
+    code, out, _ = m2l2("index", "remove", idx, "0.wav", "--where", "year>=2006")
+    assert (code, "3 removed" in out, "5 tracks now" in out) == (0, True, True)
+    code, _, err = m2l2("index", "remove", idx, "1.wav", "0.wav")
+    assert (code, "no track '0.wav'" in err) == (2, True)
+    code, out, _ = m2l2("index", "rebuild", idx, "--preparation", "centred")
+    assert (code, "centred, as asked for" in out) == (0, True)
+    code, out, _ = m2l2("index", "duplicates", idx, "--out", tmp_path / "pairs.csv")
+    assert (code, "0 pairs among 5 tracks" in out) == (0, True)
+    assert list(pd.read_csv(tmp_path / "pairs.csv").columns) == ["first", "second", "similarity", "ratio"]
+
+
+def test_segments(made, m2l2, tmp_path):
+    assert m2l2("index", "build", made / "store", "-o", tmp_path / "idx", "--segments")[0] == 0
+    code, out, _ = m2l2("index", "query", tmp_path / "idx", made / "music" / "4.wav", "--segment", "-k", "2", "--json")
+    best = json.loads(out)["results"][0]
+    assert (code, best["track_id"], best["start"]) == (0, "4.wav", 0)
+
+
+def test_steering_tells_side_effects(idx, m2l2, monkeypatch):
+    class Sum:
+        def directions(self):
+            return np.eye(512)[[7]]
+
+        def predict(self, embeddings):
+            return embeddings.reshape(len(embeddings), -1)[:, 7]
+
+    monkeypatch.setattr(attributes, "load_attributes", lambda index, places: [Attribute(name="tempo", probe=Sum())])
+    code, out, _ = m2l2("index", "query", idx, "3.wav", "--but", "tempo=faster", "--probe", "p", "-k", "3", "--json")
+    (effect,) = json.loads(out)["effects"]
+    assert code == 0
+    assert (effect["attribute"], effect["wish"]) == ("tempo", "faster")
+    assert effect["after"] >= effect["before"]
+    _, out, _ = m2l2("index", "query", idx, "3.wav", "--like", "tempo", "--probe", "p", "-k", "3")
+    assert "Beside the same search without steering" in out
+
+
+def test_doctor_names_damage_and_the_command_that_mends_it(made, idx, m2l2, tmp_path):
+    assert m2l2("doctor", idx) == (0, f"{idx}: index, sound\n", "")
+    assert m2l2("doctor", made / "store")[0] == 0
+    assert m2l2("doctor", MODEL)[0] == 0
+    (backend,) = idx.glob("backend-*")
+    backend.write_bytes(backend.read_bytes()[:-1])
+    code, out, _ = m2l2("doctor", idx, "--json")
+    (finding,) = json.loads(out)["findings"]
+    assert (code, finding["state"]) == (3, "damaged")
+    assert finding["mend"] == f"m2l2 index build '{made / 'store'}' --out {idx} --overwrite"
+    shutil.copytree(made / "store", tmp_path / "store")
+    part = next((tmp_path / "store" / "tracks").iterdir())
+    content = bytearray(part.read_bytes())
+    content[len(content) // 3] ^= 255
+    part.write_bytes(content)
+    code, out, _ = m2l2("doctor", tmp_path / "store")
+    assert (code, f"rm {part}" in out) == (3, True)
+    (tmp_path / "w.safetensors").write_bytes(b"no")
+    assert m2l2("doctor", tmp_path / "w.safetensors")[0] == 3
+    code, _, err = m2l2("doctor", tmp_path)
+    assert (code, "nothing to examine" in err) == (2, True)
+
+
+def test_probes_of_another_model_are_refused(idx, monkeypatch, tmp_path):
+    from m2l2_mir.errors import InputError, StoreError
+    from m2l2_mir.index.similarity import SimilarityIndex
+
+    index = SimilarityIndex.load(idx)
+    settings = index.provenance["settings"]
+    space = SimpleNamespace(weights_sha256="other", name="m2l2 (sha256:beef)", features="bottleneck", pooling="mean")
+    probe = SimpleNamespace(space=space, layers=[1], facts=SimpleNamespace(probe="key"))
+    monkeypatch.setattr(attributes.FittedProbe, "load", lambda folder: probe)
+    (tmp_path / "probes" / "key" / "fitted" / "one").mkdir(parents=True)
+    card = tmp_path / "probes" / "key" / "fitted" / "one" / attributes.CARD
+    card.touch()
+    with pytest.raises(StoreError, match=r"reads m2l2 \(sha256:beef\), the index holds m2l2-tiny \(random:"):
+        attributes.load_attributes(index, [card.parent])
+    with pytest.raises(InputError, match="holds no probe that fits the index"):
+        attributes.load_attributes(index, [tmp_path / "probes"])
+    space.weights_sha256 = settings["weights_sha256"]
+    assert [one.name for one in attributes.load_attributes(index, [tmp_path / "probes"])] == ["key"]
+    probe.layers.append(2)
+    with pytest.raises(StoreError, match="a network has no few directions"):
+        attributes.load_attributes(index, [card.parent])
