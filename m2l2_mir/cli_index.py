@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from m2l2_mir.cli_index_words import records, say_built, say_changed, show
 from m2l2_mir.errors import InputError, UntrainedWarning
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from m2l2_mir.index.similarity import Changes, SimilarityIndex
-
-SHOWN_COLUMNS = ("title", "artist", "album", "genre")  # of the metadata, where there are such
+    from m2l2_mir.index.similarity import SimilarityIndex
 
 index = typer.Typer(
     help="Similarity: what in a library is like this.\n\n"
@@ -84,7 +83,7 @@ def build(
         seed=seed,
     )
     made.save(out, overwrite=overwrite)
-    _say_built(made, out, as_json)
+    say_built(made, out, as_json)
 
 
 @index.command("query")
@@ -184,17 +183,17 @@ def query(
         typer.echo(
             json.dumps(
                 {
-                    "results": _records(table),
-                    **{key: _records(one) for key, one in extra.items() if key == "effects"},
+                    "results": records(table),
+                    **{key: records(one) for key, one in extra.items() if key == "effects"},
                     "notes": notes,
                 }
             )
         )
         return
-    _show(table)
+    show(table)
     if "effects" in extra:
         typer.echo(f"Beside the same search without steering ({extra['kept']} of {len(table)} results are the same):")
-        _show(extra["effects"])
+        show(extra["effects"])
     for note in notes:
         typer.echo(f"  {note}")
 
@@ -218,7 +217,7 @@ def add(
     opened = SimilarityIndex.load(path)
     changes = opened.add(store, metadata=_table(metadata), files="checked" if gone else "kept")
     opened.save(path)
-    _say_changed(opened, path, changes, as_json)
+    say_changed(opened, path, changes, as_json)
 
 
 @index.command("remove")
@@ -244,7 +243,7 @@ def remove(
     named = [*(tracks or []), *(found["track_id"][matching(found, where)] if where else [])]
     changes = opened.remove(named)
     opened.save(path)
-    _say_changed(opened, path, changes, as_json)
+    say_changed(opened, path, changes, as_json)
 
 
 @index.command("rebuild")
@@ -268,7 +267,7 @@ def rebuild(
     options = {key: value for key, value in given.items() if value is not None} | ({"exact": True} if exact else {})
     made = SimilarityIndex.load(path).rebuild(**options)
     made.save(path)
-    _say_built(made, path, as_json)
+    say_built(made, path, as_json)
 
 
 @index.command("duplicates")
@@ -294,11 +293,11 @@ def duplicates(
         except OSError as error:
             raise InputError(f"cannot write {out}: {error.strerror or error}") from error
     if as_json:
-        typer.echo(json.dumps({"pairs": _records(pairs)}))
+        typer.echo(json.dumps({"pairs": records(pairs)}))
         return
     typer.echo(f"{len(pairs)} pairs among {len(opened):,} tracks are near duplicates" + (":" if len(pairs) else ""))
     if len(pairs):
-        _show(pairs.head(shown))
+        show(pairs.head(shown))
     if len(pairs) > shown:
         typer.echo(f"  ... and {len(pairs) - shown} more; --out FILE.csv lists all")
 
@@ -384,91 +383,3 @@ def _weights(given: list[str] | None, slots: int) -> list[float] | None:
             raise InputError(f"--weight: the index has slots 1 to {slots}, not {slot}")
         weights[slot - 1] = weight
     return weights
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows fit for JSON: what is missing is null."""
-    rows: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=6))
-    return rows
-
-
-def _say_built(made: SimilarityIndex, out: Path, as_json: bool) -> None:
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "index": str(out),
-                    "tracks": len(made),
-                    "width": made.width,
-                    "rank": made.preparation.rank,
-                    "structure": made.backend.choice.factory,
-                    "preparation": made.preparation.kind,
-                    "reasons": made.reasons,
-                    "chunks": len(made.segments) if made.segments else None,
-                }
-            )
-        )
-        return
-    typer.echo(f"{out}: {len(made):,} tracks, {made.slots} x {made.width // made.slots} each")
-    typer.echo(f"  preparation: {'; '.join(made.reasons['preparation'])}")
-    typer.echo(f"  structure: {made.backend.choice.kind}; {'; '.join(made.reasons['backend'])}")
-    if made.segments is not None:
-        typer.echo(f"  segments: {len(made.segments):,} chunks of {made.segments.seconds:.2f} s")
-
-
-def _say_changed(opened: SimilarityIndex, path: Path, changes: Changes, as_json: bool) -> None:
-    if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "index": str(path),
-                    "tracks": len(opened),
-                    "added": list(changes.added),
-                    "updated": list(changes.updated),
-                    "removed": list(changes.removed),
-                    "unchanged": changes.unchanged,
-                    "drift": changes.drift.shift,
-                    "advice": changes.advice,
-                }
-            )
-        )
-        return
-    typer.echo(
-        f"{path}: {len(changes.added)} added, {len(changes.updated)} updated, {len(changes.removed)} removed, "
-        f"{changes.unchanged} unchanged; {len(opened):,} tracks now"
-    )
-    if changes.drift.tracks:
-        typer.echo(
-            f"  drift of the {changes.drift.tracks:,} added since it was built: {changes.drift.shift:.2f} spreads"
-        )
-    if changes.advice:
-        typer.echo(f"  {changes.advice} (m2l2 index rebuild {path})")
-
-
-def _show(table: pd.DataFrame) -> None:
-    """A table on the terminal: numbers short, names whole, no places of files."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    own = [name for name in table.columns if name not in ("path", "duration", "source")]
-    told = [name for name in SHOWN_COLUMNS if name in own]
-    rest = [name for name in own if name not in told][:12]
-    drawn = Table()
-    for name in (*rest, *told):
-        drawn.add_column(str(name), justify="right" if table[name].dtype.kind in "fi" else "left", overflow="fold")
-    for row in table[[*rest, *told]].itertuples(index=False):
-        drawn.add_row(*(Text(_shown(name, value)) for name, value in zip((*rest, *told), row, strict=True)))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 200  # a file has room
-    console.print(drawn)
-
-
-def _shown(column: str, value: Any) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.2f}" if column in ("percentile", "start", "end") else f"{value:.3f}"
-    text = str(value)
-    return text if text.isprintable() else repr(text)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from m2l2_mir.dataset.dataset import Dataset, load_dataset
 from m2l2_mir.dataset.recipe import dataset_names, find_recipe
 from m2l2_mir.dataset.rendered.demo import demo_tracks
+from m2l2_mir.demo_search import SEARCHES, search_section
 from m2l2_mir.embedding.extract import extract
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.model.autoencoder import Music2Latent2
@@ -66,6 +67,11 @@ def run_demo(
     vectors = store.embeddings()[order]
     sets, stores = _rendered_sets(out, network, quick=size == "quick", say=say)
     probes = _probes_section(out, model, network, sets, stores, size=size, say=say)
+    search = SEARCHES["quick" if size == "quick" else "default"]
+    say(f"Searching {search.dataset} ...")
+    found = search_section(
+        out, search, sets[search.dataset], stores[search.dataset], out / f"probes-{network.fingerprint}"
+    )
     first = store.ok["track_id"].iloc[order[0]]
     heard = store.chunk_table(first).query("samples > 0 and not silent")["chunk"]
     return write_demo_report(
@@ -79,6 +85,7 @@ def run_demo(
         chunk_seconds=network.config.chunk_seconds,
         more=[
             probes,
+            found,
             sets_section(
                 {f"m2l2 embed dataset:{name} --size quick --out {name}/": dataset for name, dataset in sets.items()},
                 {name: len(store.ok) for name, store in stores.items()},

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from m2l2_mir.dataset.dataset import load_dataset
+from m2l2_mir.demo_search import SHOWN
 from m2l2_mir.embedding.store import EmbeddingStore
 
 pytest.importorskip("music21")
@@ -25,7 +26,9 @@ def test_quick_demo_writes_a_page_and_does_nothing_twice(m2l2, tmp_path: Path) -
     assert "What can be read from the embeddings" in page
     report = (tmp_path / "probes-random-m2l2-tiny-0" / "report.html").read_text()
     assert all(f'<td data-name="row">{row}</td>' in report for row in ("random:m2l2-tiny", "majority", "log-mel"))
-    assert page.count("<audio") == 6 + 2  # the tracks, and two clips of the set
+    assert page.count("<audio") == 6 + 2 + 2 * SHOWN  # the tracks, two clips of the set, two lists of neighbours
+    assert "like this, whatever its pitch" in page
+    assert (tmp_path / "neighbours" / "report.html").is_file()
     [tracks, clips] = sorted(tmp_path.glob("embeddings-*"), key=lambda folder: len(folder.name))
     scores = tmp_path / "probes-random-m2l2-tiny-0" / "pitch" / "scores.json"
     scored = scores.stat().st_mtime_ns

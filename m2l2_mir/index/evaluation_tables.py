@@ -6,13 +6,14 @@ Every score has its 95 % interval and the number of queries that it is of.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from m2l2_mir.probe.comparison import NOT_DISTINGUISHABLE, NOT_TESTED
+from m2l2_mir.probe.tables import sign, signs
+from m2l2_mir.report.paper import latex_table, markdown_table
 
 __all__ = [
     "footnotes",
@@ -26,7 +27,6 @@ __all__ = [
 ]
 
 TITLES = {"precision": "P@{k}", "r_precision": "R-precision", "average_precision": "MAP", "ndcg": "NDCG@{k}"}
-ALIKE = "="
 
 Scores = Mapping[str, Any]
 
@@ -47,7 +47,7 @@ def section_table(scores: Scores, section: Scores) -> pd.DataFrame:
         for metric in scores["metrics"]:
             line[TITLES[metric].format(k=scores["k"])] = interval(found[row["name"], metric])
         against = compared.get(row["name"])
-        line["less the index"] = "" if against is None else f"{against['difference']:+.3f}{_sign(against)}"
+        line["less the index"] = "" if against is None else f"{against['difference']:+.3f}{sign(against)}"
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -94,8 +94,8 @@ def footnotes(scores: Scores) -> list[str]:
     if scores["sections"]:
         over = f"groups ({scores['group']})" if scores["group"] else "tracks"
         notes.append(
-            f"95 % intervals over {over}; differences are paired, p adjusted after Holm over all tables; '{ALIKE}': "
-            f"{NOT_DISTINGUISHABLE} from the index, '?': {NOT_TESTED}"
+            f"95 % intervals over {over}; differences are paired, p adjusted after Holm over all tables; compared "
+            f"with the index, {signs()}"
         )
         reasons = [line["reason"] for section in scores["sections"] for line in section["scores"][:1]]
         notes += list(dict.fromkeys(filter(None, reasons)))
@@ -150,11 +150,11 @@ def markdown(scores: Scores) -> str:
             f"Right is a neighbour {section['about']}; {section['known']} of {facts['tracks']} tracks have a label, "
             f"{section['scored']} of {section['expected']} queries are scored. P@{scores['k']} of a perfect ranking: "
             f"{section['attainable']:.3f}.",
-            _markdown_table(section_table(scores, section)),
+            markdown_table(section_table(scores, section)),
         ]
-    parts += ["## Hubness", f"Of {scores['hubness_of']}.", _markdown_table(hubness_table(scores))]
+    parts += ["## Hubness", f"Of {scores['hubness_of']}.", markdown_table(hubness_table(scores))]
     if scores["search"]:
-        parts += ["## Search", _markdown_table(search_table(scores))]
+        parts += ["## Search", markdown_table(search_table(scores))]
     if notes := footnotes(scores):
         parts.append("\n".join(f"* {note}" for note in notes))
     parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in scores["rows"]))
@@ -167,16 +167,16 @@ def latex(scores: Scores) -> str:
     """All tables for a paper; needs the package booktabs."""
     notes = " ".join(note.rstrip(".") + "." for note in footnotes(scores))
     tables = [
-        _latex_table(
+        latex_table(
             section_table(scores, section),
-            f"Neighbours by {section_title(section, scores['group'])}: {section['scored']} of {section['expected']} "
-            f"queries scored. {notes}",
+            caption=f"Neighbours by {section_title(section, scores['group'])}: {section['scored']} of "
+            f"{section['expected']} queries scored. {notes}",
         )
         for section in scores["sections"]
     ]
-    tables.append(_latex_table(hubness_table(scores), f"Hubness of {scores['hubness_of']}."))
+    tables.append(latex_table(hubness_table(scores), caption=f"Hubness of {scores['hubness_of']}."))
     if scores["search"]:
-        tables.append(_latex_table(search_table(scores), "Search."))
+        tables.append(latex_table(search_table(scores), caption="Search."))
     return "\n".join(tables)
 
 
@@ -258,10 +258,6 @@ def _standing(line: Scores) -> str:
     return "below" if line["difference"] > 0 else "above"
 
 
-def _sign(line: Scores) -> str:
-    return {NOT_DISTINGUISHABLE: f" {ALIKE}", NOT_TESTED: " ?"}.get(line["mark"], "")
-
-
 def _digits(value: float | None) -> str:
     return "not defined" if _missing(value) else f"{value:.2f}"
 
@@ -276,24 +272,3 @@ def _missing(value: float | None) -> bool:
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _markdown_table(table: pd.DataFrame) -> str:
-    lines: list[Sequence[str]] = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
-
-
-def _latex_table(table: pd.DataFrame, caption: str) -> str:
-    header = " & ".join(map(_escaped, table.columns))
-    body = "\n".join(" & ".join(map(_escaped, line)) + r" \\" for line in table.itertuples(index=False))
-    return (
-        f"\\begin{{table}}\n\\centering\n\\caption{{{_escaped(caption)}}}\n"
-        f"\\begin{{tabular}}{{l{'r' * (table.shape[1] - 1)}}}\n\\toprule\n{header} \\\\\n\\midrule\n{body}\n"
-        "\\bottomrule\n\\end{tabular}\n\\end{table}\n"
-    )
-
-
-def _escaped(text: object) -> str:
-    special = {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-    special["\\"] = r"\textbackslash{}"
-    return re.sub(r"[&%$#_{}~^\\]", lambda match: special[match[0]], str(text))

@@ -12,25 +12,29 @@ from m2l2_mir.index.vectors import BLOCK_VALUES
 __all__ = ["PAIRS", "percentiles", "random_pairs"]
 
 PAIRS = 100_000
+DRAWN = 20_000  # tracks that the pairs are made of
 ROUNDING = 1e-6  # the same pair, multiplied in another order
 
 
 def random_pairs(library: Library, preparation: Preparation, seed: int = 0, count: int = PAIRS) -> NDArray[np.float32]:
     """Similarities of random pairs of different tracks, sorted; all pairs where there are no more than `count`."""
-    live = library.live
-    possible = len(live) * (len(live) - 1) // 2
-    if possible <= count:
-        first, second = np.triu_indices(len(live), 1)
+    rng = np.random.default_rng(seed)
+    drawn = library.live
+    if len(drawn) > DRAWN:
+        drawn = np.sort(rng.choice(drawn, DRAWN, replace=False))
+    prepared = np.empty((len(drawn), preparation.rank), np.float32)
+    for start, block in library.rows.select(drawn).blocks():
+        prepared[start : start + len(block)] = preparation(block)
+    if len(drawn) * (len(drawn) - 1) // 2 <= count:
+        first, second = np.triu_indices(len(drawn), 1)
     else:
-        rng = np.random.default_rng(seed)
-        first = rng.integers(len(live), size=count)
-        second = (first + rng.integers(1, len(live), size=count)) % len(live)  # never itself
+        first = rng.integers(len(drawn), size=count)
+        second = (first + rng.integers(1, len(drawn), size=count)) % len(drawn)  # never itself
     similarity = np.empty(len(first), np.float32)
-    step = max(1, BLOCK_VALUES // (2 * max(library.rows.width, preparation.rank)))
+    step = max(1, BLOCK_VALUES // (2 * preparation.rank))
     for start in range(0, len(first), step):
         part = slice(start, start + step)
-        one, other = (preparation(library.rows.take(live[rows[part]])) for rows in (first, second))
-        similarity[part] = np.einsum("ij,ij->i", one, other)
+        similarity[part] = np.einsum("ij,ij->i", prepared[first[part]], prepared[second[part]])
     return np.sort(similarity)
 
 

@@ -216,11 +216,15 @@ def _laid(segments: Segments, snippet: Snippet, track: int, diagonal: int, shift
 
 def _refined(segments: Segments, snippet: Snippet, places: list[Place], k: int) -> list[Place]:
     """Move places by less and less to where the snippet fits best; those that fall behind are left."""
-    step, count = snippet.chunk // (2 * SHIFTS), len(places)  # the first steps are the same shifts for all places
+    step = snippet.chunk // (2 * SHIFTS)
+    wide = snippet.chunk // (4 * SHIFTS)  # so far steps are the same shifts for all places, and the fit is still poor
+    count = len(places)
     while step >= FINEST:
         places = _distinct([_moved(segments, snippet, place, step) for place in places], max(count, k), snippet.chunk)
-        count, step = REFINED if count > REFINED else count // 2, step // 2
-        places = places[: max(count, k)]
+        if step <= wide:
+            count = REFINED if count > REFINED else count // 2
+            places = places[: max(count, k)]
+        step //= 2
     return places[:k]
 
 

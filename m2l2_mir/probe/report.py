@@ -247,7 +247,11 @@ def _overview(probes: Mapping[str, Mapping[str, Any]]) -> str:
         for scores in probes.values()
     )
     return _table(overview_table(list(probes.values()))) + _list(
-        [f"95 % intervals over groups of tracks; {signs()}", f"tracks scored of expected: {scored}"], "notes"
+        [
+            f"95 % intervals over groups of tracks; compared with the first row, {signs()}",
+            f"tracks scored of expected: {scored}",
+        ],
+        "notes",
     )
 
 

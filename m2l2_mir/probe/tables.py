@@ -7,7 +7,6 @@ from the model is marked "n.s.", not significant, and never said to be equal: it
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,18 +14,22 @@ import pandas as pd
 
 from m2l2_mir.probe.comparison import NOT_DISTINGUISHABLE, NOT_TESTED
 from m2l2_mir.probe.wording import sentence
+from m2l2_mir.report.paper import latex_table, markdown_table
 
-__all__ = ["footnotes", "latex", "long_table", "markdown", "overview", "overview_table", "section_table", "signs"]
+__all__ = [
+    "footnotes",
+    "latex",
+    "long_table",
+    "markdown",
+    "overview",
+    "overview_table",
+    "section_table",
+    "sign",
+    "signs",
+]
 
 # Stand for NOT_DISTINGUISHABLE and NOT_TESTED.
 NOT_SIGNIFICANT, UNTESTED = "n.s.", "?"
-
-_LATEX = {
-    **{sign: f"\\{sign}" for sign in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "\\": r"\textbackslash{}",
-}
 
 
 def section_table(scores: Mapping[str, Any], section: Mapping[str, Any], *, brief: bool = False) -> pd.DataFrame:
@@ -70,7 +73,7 @@ def footnotes(scores: Mapping[str, Any], section: Mapping[str, Any]) -> list[str
     notes = [
         f"95 % intervals over {own['groups']} groups of tracks, {own['seeds']} seeds, for other tracks to test, to "
         f"train on and other seeds; differences are paired, p adjusted after Holm over the {tests} comparisons of this "
-        f"probe's {where}; {_signs()}",
+        f"probe's {where}; {signs()}",
         *(
             reason if len(rows) == len(primary) else f"{reason} ({', '.join(rows)})"
             for reason, rows in reasons.items()
@@ -94,7 +97,7 @@ def markdown(scores: Mapping[str, Any]) -> str:
     parts = [f"# {scores['title']}: {scores['model']} on {data['name']}", sentence(scores) + "."]
     for section in scores["sections"]:
         parts.append(f"## Split {section['split']}, read-out {section['readout']}")
-        parts.append(_markdown_table(section_table(scores, section)))
+        parts.append(markdown_table(section_table(scores, section)))
         parts.append("\n".join(f"* {note}" for note in footnotes(scores, section)))
     parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in scores["rows"] if row["about"]))
     manifests = "; ".join(f"{split} {seeds[0][:12]}" for split, seeds in scores["settings"]["manifests"].items())
@@ -108,17 +111,11 @@ def latex(scores: Mapping[str, Any]) -> str:
     tables = []
     for section in scores["sections"]:
         table = section_table(scores, section)
-        columns = "l" + "r" * (table.shape[1] - 1)
-        header = " & ".join(map(_escaped, table.columns))
-        body = "\n".join(" & ".join(map(_escaped, line)) + r" \\" for line in table.itertuples(index=False))
         caption = (
             f"{scores['title']} on {scores['dataset']['name']}, split {section['split']}, "
             f"read-out {section['readout']}. " + " ".join(note.rstrip(".") + "." for note in footnotes(scores, section))
         )
-        tables.append(
-            f"\\begin{{table}}\n\\centering\n\\caption{{{_escaped(caption)}}}\n\\begin{{tabular}}{{{columns}}}\n\\toprule\n"
-            f"{header} \\\\\n\\midrule\n{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
-        )
+        tables.append(latex_table(table, caption=caption))
     return "\n".join(tables)
 
 
@@ -153,12 +150,7 @@ def long_table(scores: Mapping[str, Any]) -> pd.DataFrame:
 def overview(probes: Sequence[Mapping[str, Any]]) -> str:
     """Markdown of several probes beside each other: every row's primary metric, and a sentence for each probe."""
     said = "\n".join(f"* {sentence(scores)}." for scores in probes)
-    return f"{_markdown_table(overview_table(probes))}\n\n{signs()}.\n\n{said}\n"
-
-
-def signs() -> str:
-    """What stands after numbers of :func:`overview_table`."""
-    return f"compared with the first row, {_signs()}"
+    return f"{markdown_table(overview_table(probes))}\n\nCompared with the first row, {signs()}.\n\n{said}\n"
 
 
 def overview_table(probes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
@@ -169,18 +161,13 @@ def overview_table(probes: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
         title = f"{scores['title']} ({section['primary']})"
         compared = {line["row"]: line for line in section["comparisons"]}
         columns[title] = {
-            line["row"]: _with_interval(line) + _sign(compared.get(line["row"], {}))
+            line["row"]: _with_interval(line) + sign(compared.get(line["row"], {}))
             for line in section["scores"]
             if line["metric"] == section["primary"]
         }
     table = pd.DataFrame(columns).fillna("")
     order = dict.fromkeys(row["name"] for scores in probes for row in scores["rows"])
     return table.loc[list(order)].rename_axis("row").reset_index()
-
-
-def _markdown_table(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
 
 
 def _with_interval(line: Mapping[str, Any]) -> str:
@@ -194,15 +181,16 @@ def _difference(line: Mapping[str, Any] | None, *, brief: bool) -> str:
     if line is None or _missing(line["difference"]):
         return ""
     interval = "" if brief or _missing(line["low"]) else f" [{line['low']:+.3f}, {line['high']:+.3f}]"
-    return f"{line['difference']:+.3f}{interval}{_sign(line)}"
+    return f"{line['difference']:+.3f}{interval}{sign(line)}"
 
 
-def _sign(line: Mapping[str, Any]) -> str:
+def sign(line: Mapping[str, Any]) -> str:
     """What stands after a number in place of the mark of its comparison."""
     return {NOT_DISTINGUISHABLE: f" {NOT_SIGNIFICANT}", NOT_TESTED: f" {UNTESTED}"}.get(line.get("mark", ""), "")
 
 
-def _signs() -> str:
+def signs() -> str:
+    """What the signs stand for."""
     return f"'{NOT_SIGNIFICANT}': {NOT_DISTINGUISHABLE}, which does not say equal, '{UNTESTED}': {NOT_TESTED}"
 
 
@@ -222,7 +210,3 @@ def _missing(value: float | None) -> bool:
 
 def _versions(scores: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {number}" for name, number in scores["settings"]["versions"].items())
-
-
-def _escaped(text: object) -> str:
-    return re.sub(r"[&%$#_{}~^\\]", lambda match: _LATEX[match[0]], str(text))
