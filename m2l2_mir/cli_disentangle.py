@@ -38,7 +38,12 @@ def disentangle(
         typer.Option(help="CSV or Parquet: track_id, group (what belongs together), and a column for each factor."),
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small set and few draws of the nulls: to try it.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="More draws, and the metrics of single dimensions.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="More draws, the metrics of single dimensions, and --swaps.")
+    ] = False,
+    swaps: Annotated[
+        bool, typer.Option("--swaps", help="Give a slot of one clip to another, decode, and hear what moves along.")
+    ] = False,
     data_home: DataHomeOption = None,
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda, ...")] = "auto",
     jobs: Annotated[int | None, typer.Option(help="Threads and processes; default: the cores there are.")] = None,
@@ -69,6 +74,8 @@ def disentangle(
         raise InputError("--store and --labels belong together; give both, or neither to use rendered music")
     if stores and (models or against):
         raise InputError("--store takes embeddings that are there; leave out --model and --against")
+    if stores and swaps:
+        raise InputError("--swaps needs a model that decodes; leave it out with --store")
     warnings.simplefilter("ignore", UntrainedWarning)
     size: Size = "quick" if quick else "full" if full else "default"
 
@@ -92,6 +99,7 @@ def disentangle(
             out,
             against=against or [],
             size=size,
+            swaps=swaps,
             device=device,
             jobs=jobs,
             data_home=data_home,
@@ -102,10 +110,12 @@ def disentangle(
     report = str((out / "report.html").resolve())
     if as_json:
         told = {key: found[key] for key in ("decision", "sentence", "counts")}
+        told["swaps"] = {name: one["control"] for name, one in found["swaps"].items()}
         typer.echo(json.dumps({**told, "report": report}))
         return
     _show(found)
-    typer.echo(f"{found['sentence']}.\nReport: {report}")
+    sentences = [found["sentence"], *(one["sentence"] for one in found["swaps"].values())]
+    typer.echo("".join(f"{sentence}.\n" for sentence in sentences) + f"Report: {report}")
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -11,6 +11,8 @@ from m2l2_mir.dataset.dataset import Dataset, load_dataset
 from m2l2_mir.dataset.recipe import dataset_names, find_recipe
 from m2l2_mir.dataset.rendered.demo import demo_tracks
 from m2l2_mir.demo_search import SEARCHES, search_section
+from m2l2_mir.disentangle.report import matrix_section
+from m2l2_mir.disentangle.run import analyse_models
 from m2l2_mir.embedding.extract import extract
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.model.autoencoder import Music2Latent2
@@ -72,6 +74,7 @@ def run_demo(
     found = search_section(
         out, search, sets[search.dataset], stores[search.dataset], out / f"probes-{network.fingerprint}"
     )
+    slots = _slots_section(out, model, network, device=device, say=say)
     first = store.ok["track_id"].iloc[order[0]]
     heard = store.chunk_table(first).query("samples > 0 and not silent")["chunk"]
     return write_demo_report(
@@ -85,6 +88,7 @@ def run_demo(
         chunk_seconds=network.config.chunk_seconds,
         more=[
             probes,
+            slots,
             found,
             sets_section(
                 {f"m2l2 embed dataset:{name} --size quick --out {name}/": dataset for name, dataset in sets.items()},
@@ -139,6 +143,18 @@ def _probes_section(
         run_into(folder, plan, rows, command=command, overwrite=True, jobs=1, quiet=True)
     report = write_report(folder)
     return summary_section(folder, intro=_probes_intro(size, trained=network.trained), report=report)
+
+
+def _slots_section(out: Path, model: str, network: Music2Latent2, *, device: str, say: Callable[[str], None]) -> str:
+    """Ask what each slot holds."""
+    say("Asking which slot holds what ...")
+    folder = out / f"disentangle-{network.fingerprint}"
+    analyse_models([model], folder, size="tour", device=device)
+    return matrix_section(
+        folder,
+        intro="Clips whose attributes vary independently: what a probe reads from each slot alone, and how far it "
+        "moves when one attribute changes, beside random rotations of the same code. A tour on few clips.",
+    )
 
 
 def _probes_intro(size: str, *, trained: bool) -> str:

@@ -29,7 +29,7 @@ class CheckpointError(M2L2Error, OSError):
 
 
 class StoreError(M2L2Error, OSError):
-    """An embedding store is damaged, or holds embeddings made with other settings."""
+    """An embedding store or a similarity index is damaged, or holds embeddings made with other settings."""
 
 
 class CorpusError(M2L2Error, OSError):

@@ -1,12 +1,16 @@
 """What each slot of a set-valued embedding means, and each dimension: scores, what chance gives, intervals.
 
-Arrays in, dicts out. Start with :func:`slot_scores`; the metrics of single dimensions are in modules of their names.
+Arrays in, dicts out. Start with :func:`slot_scores`, and :func:`counterfactual_scores` where pairs of items differ in
+one factor; the metrics of single dimensions are in modules of their names, and what the command ``m2l2 disentangle``
+adds in :mod:`m2l2_mir.disentangle.run`.
 """
 
+from m2l2_mir.disentangle.counterfactual import counterfactual_scores
 from m2l2_mir.disentangle.dci import dci
 from m2l2_mir.disentangle.dci_es import dci_es
 from m2l2_mir.disentangle.factor_vae import factor_vae
 from m2l2_mir.disentangle.factors import Factor
+from m2l2_mir.disentangle.identity import match_slots
 from m2l2_mir.disentangle.infomec import infomec
 from m2l2_mir.disentangle.irs import irs
 from m2l2_mir.disentangle.mig import mig
@@ -21,11 +25,13 @@ __all__ = [
     "QUICK_NULLS",
     "Factor",
     "Nulls",
+    "counterfactual_scores",
     "dci",
     "dci_es",
     "factor_vae",
     "infomec",
     "irs",
+    "match_slots",
     "mig",
     "modularity_explicitness",
     "sap",

@@ -4,8 +4,9 @@ Conventions
 -----------
 * A code is [n, D]; slots [n, K, d] are taken as n items of K*d dimensions. Nulls are those of
   :mod:`m2l2_mir.disentangle.nulls`; each draw repeats the whole measurement.
-* Intervals are from a jackknife that leaves out a tenth of the groups at a time. A bootstrap would draw items twice,
-  which a nearest neighbour, a tree or a histogram takes for information (:mod:`m2l2_mir.quality.intervals`).
+* Unless a metric has a way of its own, intervals are from a jackknife that leaves out a tenth of the groups at a time
+  and measures again. A bootstrap would draw items twice, which a nearest neighbour, a tree or a histogram takes for
+  information (:mod:`m2l2_mir.quality.intervals`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from m2l2_mir.probe.resampling import group_codes
 from m2l2_mir.probe.selection import inner_folds
 from m2l2_mir.quality.intervals import jackknife
 
-__all__ = ["Measure", "halves", "with_nulls"]
+__all__ = ["Measure", "block_jackknife", "halves", "with_nulls"]
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -43,6 +44,7 @@ def with_nulls(
     schema: Sequence[Factor] | None,
     groups: ArrayLike | None,
     nulls: Nulls | None,
+    intervals: Callable[[dict[str, Any], Integers, np.random.Generator], dict[str, tuple[float, float]]] | None = None,
 ) -> dict[str, Any]:
     """Measure a code, and with nulls what chance gives and an interval.
 
@@ -54,6 +56,8 @@ def with_nulls(
     factors : array-like [n, F]
     schema, groups, nulls
         As in :func:`m2l2_mir.disentangle.slots.slot_scores`.
+    intervals
+        From what the metric returned, groups and a generator; None: the metric is taken again of nine tenths.
 
     Returns
     -------
@@ -81,12 +85,16 @@ def with_nulls(
     names = [name for name, value in found.items() if isinstance(value, float)]
     rng = np.random.default_rng(nulls.seed)
     draws: dict[str, list[dict[str, Any]]] = {"rotation": [], "permutation": []}
-    for turned in rotated(code, nulls.rotations, rng, whiten=False):
+    for turned in rotated(code, nulls.rotations, rng):
         draws["rotation"].append(measure(turned, columns, nuisance))
     rows = [permuted_rows(column.values, nuisance, nulls.permutations, rng) for column in columns]
     for draw in range(nulls.permutations):
         permuted = [_taken(column, of[draw]) for column, of in zip(columns, rows, strict=True)]
         draws["permutation"].append(measure(code, permuted, nuisance))
+    if intervals is None:
+        bounds = _refitted(measure, code, columns, nuisance, {name: found[name] for name in names}, rng)
+    else:
+        bounds = intervals(found, nuisance, rng)
     return {
         **found,
         "nulls": {
@@ -97,7 +105,7 @@ def with_nulls(
             }
             for name in names
         },
-        "intervals": _intervals(measure, code, columns, nuisance, {name: found[name] for name in names}, rng),
+        "intervals": bounds,
     }
 
 
@@ -109,28 +117,38 @@ def halves(groups: Integers) -> tuple[Integers, Integers]:
     return dealt[0]
 
 
-def _intervals(
-    measure: Measure, code: Floats, columns: list[Column], groups: Integers, found: dict[str, float], rng: Any
+def block_jackknife(
+    again: Callable[[Integers], dict[str, float]], groups: Integers, found: dict[str, float], rng: np.random.Generator
 ) -> dict[str, tuple[float, float]]:
+    """Intervals of scores from those of the items that are left when a tenth of the groups [n] is left out."""
     number = int(groups.max()) + 1
     blocks = min(_BLOCKS, number)
     if blocks < 2:
         return dict.fromkeys(found, (float("nan"), float("nan")))
     block = (rng.permutation(number) % blocks)[groups]
-    others: dict[str, list[float]] = {name: [] for name in found}
-    for left_out in range(blocks):
-        kept = np.flatnonzero(block != left_out)
-        # Classes keep their numbers where one is left out entirely.
-        again = measure(
-            code[kept], [_taken(column, kept) for column in columns], np.unique(groups[kept], return_inverse=True)[1]
-        )
-        for name in found:
-            others[name].append(again[name])
+    others = [again(np.flatnonzero(block != left_out)) for left_out in range(blocks)]
     intervals = {}
     for name, estimate in found.items():
-        interval = jackknife(estimate, np.array(others[name]))
+        interval = jackknife(estimate, np.array([other[name] for other in others]))
         intervals[name] = (interval["low"], interval["high"])
     return intervals
+
+
+def _refitted(
+    measure: Measure,
+    code: Floats,
+    columns: list[Column],
+    groups: Integers,
+    found: dict[str, float],
+    rng: np.random.Generator,
+) -> dict[str, tuple[float, float]]:
+    def again(kept: Integers) -> dict[str, float]:
+        # Classes keep their numbers where one is left out entirely.
+        return measure(
+            code[kept], [_taken(column, kept) for column in columns], np.unique(groups[kept], return_inverse=True)[1]
+        )
+
+    return block_jackknife(again, groups, found, rng)
 
 
 def _taken(column: Column, rows: Integers) -> Column:

@@ -13,8 +13,8 @@ Conventions
 -----------
 * No probe is fitted for E: it has no capacity to choose and nothing to overfit, which makes it the check on slot
   scores. It sees how far a slot moves, not whether the value could be read from it.
-* Whitening shrinks the covariance after Ledoit and Wolf [1]_; E is invariant under any invertible map inside a slot as
-  far as the shrinkage is slight.
+* Whitening shrinks the covariance (:mod:`m2l2_mir.disentangle.bases`); E is invariant under any invertible map inside
+  a slot as far as the shrinkage is slight.
 * Null: slots are equally wide blocks of a random rotation of all K*d whitened dimensions. Floor: which factor a pair
   changed is permuted inside nuisance groups.
 * Known failure: a factor that moves the whole signal (level) moves every slot and weighs more in E than a subtle one;
@@ -22,10 +22,6 @@ Conventions
 * Equivariance asks whether one and the same shift follows from one and the same change of value, whatever else is
   heard: ridge regression of the whitened change on the difference of one-hot values (a change and its reverse are
   opposite), against a prediction of no change.
-
-References
-----------
-.. [1] O. Ledoit, M. Wolf, "A well-conditioned estimator for large-dimensional covariance matrices", JMVA 88, 2004.
 """
 
 from __future__ import annotations
@@ -34,10 +30,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.covariance import ledoit_wolf
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 
+from m2l2_mir.disentangle.bases import random_basis, whitening
 from m2l2_mir.disentangle.evidence import ItemScores, drawn_weights, left_out_weights
 from m2l2_mir.disentangle.nulls import NULLS, Nulls, against_null, permuted_rows
 from m2l2_mir.disentangle.paired import bca_interval
@@ -50,15 +46,12 @@ __all__ = [
     "counterfactual_scores",
     "equivariance",
     "permuted_changes",
-    "random_basis",
     "rotated_changes",
-    "shrunk_whitening",
 ]
 
 DRAWS = 1000
 PENALTIES = np.logspace(-2, 4, 7)
 FOLDS = 5
-_NEGLIGIBLE = 1e-8  # of the largest eigenvalue
 
 Floats = NDArray[np.float64]
 
@@ -153,9 +146,9 @@ def counterfactual_items(
     change = theirs - ours
     moved = np.empty(change.shape[:2])
     for slot in range(change.shape[1]):
-        whitening = shrunk_whitening(other[:, slot])
-        variance = np.square((other[:, slot] - other[:, slot].mean(axis=0)) @ whitening).sum(axis=1).mean()
-        moved[:, slot] = np.square(change[:, slot] @ whitening).sum(axis=1) / max(variance, 1e-12)
+        whiten = whitening(other[:, slot])
+        variance = np.square((other[:, slot] - other[:, slot].mean(axis=0)) @ whiten).sum(axis=1).mean()
+        moved[:, slot] = np.square(change[:, slot] @ whiten).sum(axis=1) / max(variance, 1e-12)
     return _items(moved, codes, names, groups)
 
 
@@ -173,14 +166,14 @@ def rotated_changes(
     ours, theirs, other, names, codes = _checked(before, after, factor, reference)
     pairs, slots, width = ours.shape
     flat = other.reshape(len(other), -1)
-    whitening = shrunk_whitening(flat)
-    known = (flat - flat.mean(axis=0)) @ whitening
+    whiten = whitening(flat)
+    known = (flat - flat.mean(axis=0)) @ whiten
     covariance = known.T @ known / len(known)
-    change = (theirs - ours).reshape(pairs, -1) @ whitening
+    change = (theirs - ours).reshape(pairs, -1) @ whiten
     rng = np.random.default_rng(seed)
     drawn = []
     for _ in range(rotations):
-        rotation = random_basis(slots * width, whitening.shape[1], rng)
+        rotation = random_basis(slots * width, whiten.shape[1], rng)
         moved = np.square(change @ rotation.T).reshape(pairs, slots, width).sum(axis=2)
         variance = ((rotation @ covariance) * rotation).sum(axis=1).reshape(slots, width).sum(axis=1)
         drawn.append(_items(moved / np.maximum(variance, 1e-12), codes, names, groups).matrix())
@@ -218,10 +211,7 @@ def equivariance(
     ours, theirs, other, _, _ = _checked(before, after, np.zeros(len(np.asarray(before))), reference)
     flat = np.stack([ours, theirs], axis=1)
     moved = np.stack(
-        [
-            (flat[:, 1, slot] - flat[:, 0, slot]) @ _square(shrunk_whitening(other[:, slot]))
-            for slot in range(ours.shape[1])
-        ],
+        [(flat[:, 1, slot] - flat[:, 0, slot]) @ _square(whitening(other[:, slot])) for slot in range(ours.shape[1])],
         axis=1,
     )
     values = np.unique(np.concatenate([np.asarray(value_before), np.asarray(value_after)]))
@@ -277,24 +267,9 @@ def _set_against(found: dict[str, Any], null: str, matrices: Floats) -> None:
         found["nulls"][name][null] = against_null(found[name], chance[name])
 
 
-def shrunk_whitening(values: Floats) -> Floats:
-    """Matrix [d, rank] that gives values unit covariance, shrunk; directions without variance are left out."""
-    covariance, _ = ledoit_wolf(values)
-    power, axes = np.linalg.eigh(covariance)
-    kept = power > _NEGLIGIBLE * max(power[-1], np.finfo(float).tiny)
-    return axes[:, kept] / np.sqrt(power[kept])
-
-
-def _square(whitening: Floats) -> Floats:
+def _square(matrix: Floats) -> Floats:
     """The same with as many columns as rows: slots of unequal rank can then be put beside each other."""
-    missing = whitening.shape[0] - whitening.shape[1]
-    return np.pad(whitening, ((0, 0), (0, missing)))
-
-
-def random_basis(rows: int, columns: int, rng: np.random.Generator) -> Floats:
-    """Random matrix [rows, columns] with orthonormal columns (F. Mezzadri, Notices of the AMS 54, 2007)."""
-    basis, triangle = np.linalg.qr(rng.standard_normal((rows, columns)))
-    return basis * np.sign(np.diag(triangle))
+    return np.pad(matrix, ((0, 0), (0, matrix.shape[0] - matrix.shape[1])))
 
 
 def _checked(

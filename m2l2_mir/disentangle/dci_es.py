@@ -25,10 +25,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from m2l2_mir.disentangle.classic import with_nulls
+from m2l2_mir.disentangle.bases import whitening
+from m2l2_mir.disentangle.classic import block_jackknife, with_nulls
 from m2l2_mir.disentangle.factors import Column, Factor
-from m2l2_mir.disentangle.information import Probes, information
-from m2l2_mir.disentangle.nulls import Nulls, whitened
+from m2l2_mir.disentangle.information import Probes
+from m2l2_mir.disentangle.nulls import Nulls
 
 __all__ = ["dci_es"]
 
@@ -63,7 +64,7 @@ def dci_es(
     -------
     dict
         ``explicitness``, ``size``; ``explicit`` [F]; ``losses`` [T, F], of each capacity; ``widths`` [T], random
-        features of each; ``nulls``, ``intervals``.
+        features of each; ``nulls``, ``intervals`` (for the probes as they are).
 
     Examples
     --------
@@ -73,30 +74,56 @@ def dci_es(
     True
     """
 
+    held: list[Probes] = []  # of the code, which permutations of labels leave as it is
+
     def measure(code: Floats, columns: list[Column], nuisance: NDArray[np.intp]) -> dict[str, Any]:
-        features = _features(code, max(_WIDTHS), seed)
-        losses = []
-        for width in _WIDTHS:
-            probes = Probes(np.hstack([_unit(code), _unit(features[:, :width])])[None], nuisance, folds=folds)
-            losses.append([1 - information(*probes.losses(column)).item() for column in columns])
-        least = np.minimum.accumulate(np.array(losses), axis=0)
-        area = ((least[1:] + least[:-1]) / 2 - least[-1]).mean(axis=0)  # capacities at equal steps, over their range
-        explicit = 1 - 2 * area
+        if not held or (nulls is not None and nulls.rotations):
+            features = _features(code, max(_WIDTHS), seed)
+            held[:] = [
+                Probes(np.hstack([_unit(code), _unit(features[:, :width])])[None], nuisance, folds=folds)
+                for width in _WIDTHS
+            ]
+        told = [[probes.losses(column) for column in columns] for probes in held]
+        shares = np.array([[losses[0, 0] / prior.mean() for losses, prior in line] for line in told])  # [T, F, n]
+        explicit = _explicit(shares)
         return {
             "explicitness": float(explicit.mean()),
             "size": len(columns) / code.shape[1],
             "explicit": explicit,
-            "losses": np.array(losses),
+            "losses": _losses(shares),
             "widths": np.array(_WIDTHS),
+            "shares": shares,
         }
 
-    return with_nulls(measure, codes, factors, schema=schema, groups=groups, nulls=nulls)
+    def intervals(
+        found: dict[str, Any], nuisance: NDArray[np.intp], rng: np.random.Generator
+    ) -> dict[str, tuple[float, float]]:
+        def again(kept: NDArray[np.intp]) -> dict[str, float]:
+            return {"explicitness": float(_explicit(found["shares"][..., kept]).mean()), "size": found["size"]}
+
+        names = ("explicitness", "size")
+        return block_jackknife(again, nuisance, {name: found[name] for name in names}, rng)
+
+    found = with_nulls(measure, codes, factors, schema=schema, groups=groups, nulls=nulls, intervals=intervals)
+    del found["shares"]
+    return found
+
+
+def _losses(shares: Floats) -> Floats:
+    """Losses [T, F] from those of items over the prior's mean, [T, F, n]: between 0 and 1."""
+    return np.clip(shares.mean(axis=-1), 0.0, 1.0)
+
+
+def _explicit(shares: Floats) -> Floats:
+    """E [F]; capacities are at equal steps, so that their range drops out."""
+    least = np.minimum.accumulate(_losses(shares), axis=0)
+    return 1 - 2 * ((least[1:] + least[:-1]) / 2 - least[-1]).mean(axis=0)
 
 
 def _features(code: Floats, width: int, seed: int) -> Floats:
     """Random Fourier features [n, width] of a Gaussian kernel as wide as the typical distance of whitened items."""
     rng = np.random.default_rng(seed)
-    white = whitened(code)
+    white = (code - code.mean(axis=0)) @ whitening(code)
     directions = rng.normal(size=(white.shape[1], width)) / np.sqrt(2 * white.shape[1])
     return np.cos(white @ directions + rng.uniform(0, 2 * np.pi, size=width))
 

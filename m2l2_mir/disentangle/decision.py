@@ -15,7 +15,7 @@ from typing import Any
 
 from m2l2_mir.disentangle.compare import MARGIN, PAIRS
 
-__all__ = ["DECISIONS", "Verdict", "decide", "describe", "plain", "signed"]
+__all__ = ["DECISIONS", "LEAST_TOLD", "Verdict", "decide", "describe", "describe_swaps", "plain", "signed"]
 
 DECIDING = ("P1 D", "P2 D")
 
@@ -33,10 +33,7 @@ DECISIONS = {
     "not decided": "P1, P2 and their nulls are all needed, and one of them is missing",
 }
 
-LEAST_HELD = 0.05  # of the information of slots, by rotated ones
-WEAK_NULL = (
-    "random rotations hold hardly any readable information on so few clips, so that D has nothing to stand beside"
-)
+LEAST_TOLD = 0.02  # of the factors by all slots together: D and C are shares, and of nothing they say nothing
 
 Compared = Mapping[str, Mapping[str, Any]]
 
@@ -57,7 +54,6 @@ def decide(
     bases: Mapping[str, Compared] | None = None,
     controllable: bool | None = None,
     stratum: str = "global",
-    weak_null: bool = False,
 ) -> Verdict:
     """Apply the rule.
 
@@ -75,8 +71,6 @@ def decide(
         Whether decoder swaps of the first arm move more than the null; None: not tried.
     stratum
         Of the factors, for the sentence.
-    weak_null
-        Whether rotations of a model hold too little to compare with (:func:`is_weak`).
 
     Returns
     -------
@@ -87,7 +81,7 @@ def decide(
     closing = next(
         (name for name, other in (bases or {}).items() if not all(other[what]["above"] for what in DECIDING)), None
     )
-    if weak_null or p1 is None or p2 is None or not all(math.isfinite(one["difference"]) for one in (p1, p2)):
+    if p1 is None or p2 is None or not all(math.isfinite(one["difference"]) for one in (p1, p2)):
         decision = "not decided"
     elif p1["above"] and p2["above"]:
         if not beats_null:
@@ -110,21 +104,13 @@ def decide(
         decision = "equivalent"
     else:
         decision = "no difference shown"
-    # Less its null, a score beside a weak null is no number to tell.
-    told_of = {what: line for what, line in primary.items() if not (weak_null and what.startswith("P1"))}
-    sentence = _sentence(decision, told_of, names, closing, controllable, stratum)
-    if weak_null:
-        sentence += f"; {WEAK_NULL}"
-    return Verdict(decision=decision, sentence=sentence)
-
-
-def is_weak(line: Mapping[str, Any]) -> bool:
-    """Whether the rotation null of a line of scores holds too little for its D to be compared with."""
-    return bool(line.get("rotation_holds", 1.0) < LEAST_HELD)
+    return Verdict(decision=decision, sentence=_sentence(decision, primary, names, closing, controllable, stratum))
 
 
 def describe(found: Mapping[str, Any], primary: str) -> str:
     """The sentence of one model alone: whether its slots are purer than random rotations of them, on P1 and on P2.
+
+    Purer is above 95 % of the rotations, and by more than the margin within which two scores count as equal.
 
     Parameters
     ----------
@@ -136,7 +122,7 @@ def describe(found: Mapping[str, Any], primary: str) -> str:
     own = {
         line["score"]: line for line in found["scores"] if line["row"] == found["model"] and line["stratum"] == primary
     }
-    told, purer, weak = [], [], False
+    told, purer = [], []
     for title, what in (("slot scores (P1)", "P1 D"), ("counterfactual scores (P2)", "P2 D")):
         if (line := own.get(what)) is None:
             told.append(f"{title} not measured")
@@ -145,10 +131,9 @@ def describe(found: Mapping[str, Any], primary: str) -> str:
         beside = "" if null is None else f" against {plain(null)} of random rotations"
         told.append(f"{title} {plain(line['estimate'])} [{plain(line['low'])}, {plain(line['high'])}]{beside}")
         if null is not None:
-            weak = weak or is_weak(line)
-            purer.append(line["estimate"] > line["rotation_95"])
-    if weak:
-        verdict = f"No verdict: {WEAK_NULL}"
+            purer.append(line["estimate"] > line["rotation_95"] and line["rotation_normalised"] > MARGIN)
+    if own["information"]["estimate"] < LEAST_TOLD:
+        verdict = "They tell hardly anything of the factors, so that D says nothing"
     elif not purer:
         verdict = "No null was drawn, so that nothing follows"
     elif all(purer):
@@ -164,6 +149,27 @@ def describe(found: Mapping[str, Any], primary: str) -> str:
         f"{found['model']}{kind}: disentanglement D on {'; on '.join(told)}; all slots tell "
         f"{plain(information['estimate'])} [{plain(information['low'])}, "
         f"{plain(information['high'])}] of the factors. {verdict}. {scope}"
+    )
+
+
+def describe_swaps(name: str, control: Mapping[str, Any] | None) -> str:
+    """The sentence of decoder swaps.
+
+    Parameters
+    ----------
+    name
+        Of the model.
+    control
+        Of :func:`~m2l2_mir.disentangle.swapping.controllable`.
+    """
+    if control is None:
+        return f"{name}, decoder swaps: no attribute can be measured on what it decodes, so that nothing follows"
+    asked = ", ".join(f"{attribute} by slot {slot}" for attribute, slot in control["slots"].items())
+    verdict = "its slots can be swapped" if control["controllable"] else "not shown to be more than the null"
+    return (
+        f"{name}, decoder swaps: the slot that tells most of an attribute ({asked}) moves it to the donor's in "
+        f"{signed(control['estimate'])} [{signed(control['low'])}, {signed(control['high'])}] of pairs more than a "
+        f"random subspace does: {verdict}"
     )
 
 
@@ -196,7 +202,7 @@ def _sentence(
     else:
         many = "one pair of checkpoints" if pairs == 1 else f"{pairs} pairs of checkpoints"
         scope = f"{many}, fewer than {PAIRS}: this describes these checkpoints only, not the recipe that they come from"
-    untried = ["decoder swaps were not tried"] if controllable is None else []
+    untried = ["decoder swaps do not count: not made, or not measurable"] if controllable is None else []
     kind = "" if stratum == "labels" else f", {stratum} factors"
     return f"{names[0]} less {names[1]}{kind}: {found}. {verdict[0].upper()}{verdict[1:]} ({decision}). " + (
         "; ".join([scope[0].upper() + scope[1:], *untried])

@@ -24,7 +24,7 @@ import numpy as np
 import m2l2_mir
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.compare import DRAWS, Arm, compare_arms
-from m2l2_mir.disentangle.decision import decide, describe, is_weak
+from m2l2_mir.disentangle.decision import decide, describe
 from m2l2_mir.disentangle.lines import (
     LEAST_FACTORS,
     Stratum,
@@ -67,6 +67,8 @@ class Analysis:
         Draws of each null.
     draws
         Of the bootstrap.
+    controllable
+        From cells to whether decoder swaps of the first model move what they should; None: not tried.
     notes
         What has to be said with the results.
     """
@@ -79,6 +81,7 @@ class Analysis:
     inside: Source | None = None
     nulls: Nulls = NULLS
     draws: int = DRAWS
+    controllable: Callable[[Sequence[Mapping[str, Any]]], bool | None] = lambda _: None
     notes: tuple[str, ...] = ()
 
     @property
@@ -186,7 +189,7 @@ def run_analysis(
     }
     primary = "global" if "global" in strata else next(iter(strata))
     if analysis.second:
-        found |= _comparison(analysis, arms, strata, primary, scores)
+        found |= _comparison(analysis, arms, strata, primary, scores, analysis.controllable(found["cells"]))
     else:
         found |= {"decision": None, "sentence": describe(found, primary)}
     return found
@@ -238,6 +241,7 @@ def _comparison(
     strata: Mapping[str, Stratum],
     primary: str,
     scores: Sequence[Mapping[str, Any]],
+    controllable: bool | None,
 ) -> dict[str, Any]:
     first, second = ([source.name for source in many] for many in (analysis.first, analysis.second))
 
@@ -256,14 +260,13 @@ def _comparison(
         line for line in scores if line["row"] in first and line["stratum"] == primary and line["score"].endswith("D")
     ]
     beats = bool(own) and all(line["estimate"] > line.get("rotation_95", np.inf) for line in own)
-    arms_lines = [line for line in scores if line["row"] in (*first, *second) and line["stratum"] == primary]
     verdict = decide(
         by_stratum[primary],
         names=(_arm_name(first), _arm_name(second)),
         beats_null=beats,
         bases=bases,
+        controllable=controllable,
         stratum=primary,
-        weak_null=any(map(is_weak, arms_lines)),
     )
     return {
         "comparison": {

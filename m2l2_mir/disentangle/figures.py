@@ -1,8 +1,8 @@
-"""Figures of an analysis: slot x factor matrices with what chance gives of them, equivariance, matched slots."""
+"""Figures of an analysis: slot x factor matrices with what chance gives of them, decoder swaps, matched slots."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from m2l2_mir.report.score_figures import score_map
 
-__all__ = ["AnalysisFigure", "identity_figures", "row_figures"]
+__all__ = ["AnalysisFigure", "identity_figures", "row_figures", "swap_figures"]
 
 _COLUMN = 54.0  # pixels
 
@@ -67,6 +67,26 @@ def row_figures(found: Mapping[str, Any], row: str) -> list[AnalysisFigure]:
                 matrix.loc[beside[extra]] = cells.groupby("factor")[extra].mean().reindex(matrix.columns)
         width = 70 + _COLUMN * matrix.shape[1]
         figures.append(AnalysisFigure(name=name, figure=score_map(matrix, matrix / full, width=width), caption=caption))
+    return figures
+
+
+def swap_figures(plans: Sequence[Mapping[str, Any]]) -> list[AnalysisFigure]:
+    """Transfer matrices of decoder swaps, one for each plan (:mod:`m2l2_mir.disentangle.swapping`)."""
+    figures = []
+    for one in plans:
+        transfer = np.array(one["transfer"], dtype=np.float64)
+        table = pd.DataFrame(
+            transfer, index=[f"slot {number + 1}" for number in range(len(transfer))], columns=one["attributes"]
+        )
+        behind = "" if one["context"] == "none" else f", behind a chunk of the {one['context']}"
+        figures.append(
+            AnalysisFigure(
+                name=f"transfer-{one['chunks']}-{one['context']}",
+                figure=score_map(table, table, signed=True, width=110 + 1.5 * _COLUMN * table.shape[1]),
+                caption=f"Decoder swaps, clips of {one['block']}{behind}: share of pairs whose attribute moves to the "
+                "donor's when this slot is the donor's, less the same for random subspaces as wide as a slot",
+            )
+        )
     return figures
 
 

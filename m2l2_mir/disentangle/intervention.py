@@ -15,7 +15,7 @@ Conventions
 * Known failure: an estimator that is wrong on reconstructions moves at random; see
   :func:`m2l2_mir.disentangle.attributes.calibrate` and its ``agreement``, and read no T where that is low.
 
-Source of the whitening and of the rotation null: :mod:`m2l2_mir.disentangle.counterfactual`.
+Source of the whitening and of random bases: :mod:`m2l2_mir.disentangle.bases`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.covariance import ledoit_wolf
 
 from m2l2_mir.disentangle.attributes import ESTIMATORS, Estimator
+from m2l2_mir.disentangle.bases import random_basis, whitening
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.statistics import cluster_bootstrap
 
@@ -118,7 +118,8 @@ def intervene(
     dict
         ``attributes`` (names), ``counted`` [F] (pairs that differ), ``transfer`` [K, F] (T), ``low`` and ``high``
         [K, F] (95 %, over groups), ``moved`` [K, F], ``null``, ``ceiling`` and ``floor`` [F] (shares); nan with fewer
-        than five pairs. ``plain`` [2, pairs, F]: what was measured on hosts and donors, with the first seed.
+        than five pairs. ``difference`` [pairs, K, F]: T of each pair. ``plain`` [2, pairs, F]: what was measured on
+        hosts and donors, with the first seed.
 
     Raises
     ------
@@ -188,6 +189,7 @@ def intervene(
         "high": intervals[1],
         "moved": mean["slots"],
         **{part: mean[part][0] for part in ("null", "ceiling", "floor")},
+        "difference": difference,
         "plain": plain,
     }
 
@@ -200,14 +202,12 @@ def null_projections(reference: ArrayLike, draws: int, *, seed: int = 0) -> list
     (True, 2)
     """
     clips = np.asarray(reference, dtype=np.float64)
-    covariance, _ = ledoit_wolf(clips.reshape(len(clips), -1))
-    power, axes = np.linalg.eigh(covariance)
-    power = np.maximum(power, power[-1] * 1e-8)
-    whiten, colour = axes / np.sqrt(power), axes.T * np.sqrt(power)[:, None]
+    whiten = whitening(clips.reshape(len(clips), -1))
+    colour = np.linalg.pinv(whiten)
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
-        basis, _ = np.linalg.qr(rng.standard_normal((len(power), clips.shape[2])))
+        basis = random_basis(whiten.shape[1], min(whiten.shape[1], clips.shape[2]), rng)
         found.append(whiten @ basis @ basis.T @ colour)
     return found
 

@@ -102,8 +102,6 @@ def score_lines(
                 chance = disentanglement_completeness(matrices)[name]
                 against = against_null(float(own[name]), chance)
                 line |= {f"{title}_{key}": value for key, value in against.items()}
-                if (part, title) == ("P1", "rotation"):
-                    line["rotation_holds"] = float(matrices.mean() / max(items.matrix().mean(), 1e-12))
                 line[f"{title}_95"] = float(np.quantile(chance, 0.95))
             lines.append(line)
     told = arm.whole.matrix().mean()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import soundfile
 
 from m2l2_mir.disentangle.decision import plain
-from m2l2_mir.disentangle.figures import AnalysisFigure, identity_figures, row_figures
-from m2l2_mir.disentangle.results import comparison_table, footnotes, read_results, score_table, strata_of
+from m2l2_mir.disentangle.figures import AnalysisFigure, identity_figures, row_figures, swap_figures
+from m2l2_mir.disentangle.results import SWAPS, comparison_table, footnotes, read_results, score_table, strata_of
 from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import InputError
 from m2l2_mir.report import page
@@ -20,6 +21,7 @@ from m2l2_mir.report.page import escape
 __all__ = ["REPORT", "matrix_section", "write_report"]
 
 REPORT, FIGURES = "report.html", "figures"
+EXAMPLE_SECONDS = 6.0
 READING = {
     "D": "disentanglement, 0 to 1: a slot tells of one factor only",
     "C": "completeness, 0 to 1: one slot tells all of a factor",
@@ -56,7 +58,7 @@ def write_report(out: Path) -> Path:
     for number, row in enumerate(found["rows"]):
         drawn = row_figures(found, row["name"])
         figures |= {f"{_slug(row['name'])}-{one.name}": one for one in drawn}
-        if row["kind"] in ("model", "basis", "untrained"):
+        if row["kind"] in ("model", "native", "basis", "untrained"):
             sections.append(_row_section(found, row, drawn, number))
     sections += [_score_section(found, stratum) for stratum in strata_of(found)]
     sections.append(_told_section(found))
@@ -65,6 +67,12 @@ def write_report(out: Path) -> Path:
         drawn = identity_figures(found["identity"][name], matching)
         figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
         sections.append(_identity_section(name, found["identity"][name], matching, drawn, number))
+    for number, (name, swaps) in enumerate(found.get("swaps", {}).items()):
+        if not swaps["plans"]:
+            continue
+        drawn = swap_figures(swaps["plans"])
+        figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
+        sections.append(_swap_section(swaps, drawn, number, out / SWAPS))
     if classics := found.get("classics"):
         sections.append(_classics_section(classics))
     sections += [_heard_section(found), _reproduce_section(found, out)]
@@ -200,6 +208,53 @@ def _identity_section(
         _list(said),
         f'<div class="figures">{cards}</div>',
     )
+
+
+def _swap_section(swaps: Mapping[str, Any], drawn: Sequence[AnalysisFigure], number: int, folder: Path) -> str:
+    lines = []
+    for plan in swaps["plans"]:
+        for place, one in enumerate(plan["calibration"]):
+            shares = {part: plain(plan[part][place]) for part in ("null", "ceiling", "floor")}
+            lines.append(
+                {
+                    "attribute": one["attribute"],
+                    "clips": plan["block"],
+                    "context": plan["context"],
+                    "pairs": f"{plan['counted'][place]} of {len(plan['pairs'])}",
+                    **shares,
+                    "on renders": plain(one["renders"]),
+                    "on reconstructions": plain(one["reconstructions"]),
+                }
+            )
+    notes = [
+        "null, ceiling, floor: share of pairs whose attribute moves to the donor's when a random subspace, all slots, "
+        "or nothing but the noise of the decoder is changed; pairs: those whose plain reconstructions differ in it",
+        "on renders, on reconstructions: how well the estimator follows the true factor there (rank correlation; of "
+        "pitch classes the length of the mean difference on the circle); where it is low, T says nothing",
+        "context: the chunk decoded before, which is not measured",
+    ]
+    cards = "".join(_card(one, f"swaps{number}-{one.name}") for one in drawn)
+    heard = "".join(_player(folder / one["file"], f"Pair {one['pair']}: {one['title']}") for one in swaps["examples"])
+    if heard:
+        heard = f"<p>The slot and attribute that move most, of the pairs where they do:</p>{heard}"
+    return page.section(
+        "Decoder swaps",
+        f'<p class="prose">{escape(swaps["sentence"])}.</p>',
+        f'<div class="figures">{cards}</div>',
+        _table(pd.DataFrame(lines), text_columns=3),
+        _list(notes),
+        heard,
+        intro="One slot of a clip is replaced by another clip's and decoded: does what it is said to mean move along?",
+    )
+
+
+def _player(path: Path, title: str) -> str:
+    try:
+        samples, sample_rate = soundfile.read(str(path), dtype="float32")
+    except soundfile.LibsndfileError:
+        return f"<p>{escape(title)}: {escape(path.name)} could not be read.</p>"
+    uri = page.audio_uri(samples, sample_rate, seconds=EXAMPLE_SECONDS)
+    return f'<p>{escape(title)}</p><audio controls preload="metadata" src="{uri}" aria-label="{escape(title)}"></audio>'
 
 
 def _classics_section(classics: Sequence[Mapping[str, Any]]) -> str:

@@ -4,7 +4,8 @@ Conventions
 -----------
 * ``OUT/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row, stratum and score),
   ``cells.parquet`` (a line for each row, slot and factor), ``table.md``, ``table.tex``, ``figures/`` and
-  ``report.html`` (:mod:`m2l2_mir.disentangle.report`), and ``parts/``, the measurements, which a later run takes up.
+  ``report.html`` (:mod:`m2l2_mir.disentangle.report`), ``swaps/``, examples of decoder swaps where they were made, and
+  ``parts/``, the measurements, which a later run takes up.
 * ``scores.json`` is written last and removed first: a folder without it is unfinished.
 """
 
@@ -20,15 +21,15 @@ import numpy as np
 import pandas as pd
 
 from m2l2_mir.disentangle.compare import SCORES
-from m2l2_mir.disentangle.decision import WEAK_NULL, is_weak, plain, signed
+from m2l2_mir.disentangle.decision import LEAST_TOLD, plain, signed
 from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.results import plain as plain_values
 
-__all__ = ["comparison_table", "read_results", "score_table", "write_results"]
+__all__ = ["SWAPS", "comparison_table", "read_results", "score_table", "write_results"]
 
-RESULTS = "scores.json"
+RESULTS, SWAPS = "scores.json", "swaps"
 TITLES = {
     "P1 D": "slot scores: D",
     "P1 C": "slot scores: C",
@@ -107,6 +108,11 @@ def score_table(found: Mapping[str, Any], stratum: str, *, brief: bool = False) 
     brief
         For a terminal: short names, without C and permuted labels.
     """
+    told_of = {
+        line["row"]: line["estimate"]
+        for line in found["scores"]
+        if line["stratum"] == stratum and line["score"] == "information"
+    }
     lines = []
     for line in found["scores"]:
         if line["stratum"] != stratum or (brief and line["score"].endswith("C")):
@@ -120,8 +126,8 @@ def score_table(found: Mapping[str, Any], stratum: str, *, brief: bool = False) 
             "permuted labels": "" if permutation is None else plain(permutation),
             "normalised": ""
             if rotation is None
-            else "weak null"
-            if is_weak(line)
+            else "too little told"
+            if line["score"].startswith("P1") and told_of[line["row"]] < LEAST_TOLD
             else signed(line["rotation_normalised"]),
             "p": "" if rotation is None else _p(line["rotation_p"], line["rotation_draws"]),
         }
@@ -194,8 +200,6 @@ def footnotes(found: Mapping[str, Any]) -> list[str]:
     if moved := found.get("inside"):
         text = ", ".join(f"{TITLES[what]} by {value:.1e}" for what, value in moved.items())
         notes.append(f"Turning slots inside themselves moves {text} at most")
-    if any(map(is_weak, found["scores"])):
-        notes.append(f"weak null: {WEAK_NULL}")
     if found["failed"]:
         example = found["failed"][0]
         notes.append(f"{len(found['failed'])} clips failed, such as {example['track_id']}: {example['reason']}")

@@ -4,53 +4,62 @@ Conventions
 -----------
 * Two models are two arms of one pair; several pairs, trained from several seeds, are given as models and the models
   they are set against, in the same order.
-* Controls beside the first model: with ``quick`` its untrained self; else an oracle and log-mel statistics too.
+* Controls beside the first model: with ``tour`` none, with ``quick`` its untrained self; else an oracle and log-mel
+  statistics too. A tour, for a demonstration, takes clips of one chunk only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from m2l2_mir.disentangle.blocks import Block, factor_blocks, factor_clips, label_blocks
+from m2l2_mir.dataset.dataset import Dataset
+from m2l2_mir.disentangle.blocks import Block, factor_blocks, factor_clips
 from m2l2_mir.disentangle.classics import classic_lines
+from m2l2_mir.disentangle.decision import describe_swaps
+from m2l2_mir.disentangle.decoders import decoder_of, has_trained_decoder
 from m2l2_mir.disentangle.experiment import Analysis, run_analysis
-from m2l2_mir.disentangle.identity import match_slots, slot_health, slot_identity, slot_stability
+from m2l2_mir.disentangle.labels import label_blocks
 from m2l2_mir.disentangle.nulls import Nulls
 from m2l2_mir.disentangle.report import write_report
-from m2l2_mir.disentangle.results import write_results
+from m2l2_mir.disentangle.results import SWAPS, write_results
+from m2l2_mir.disentangle.slot_identity import identity_of, matching_of
 from m2l2_mir.disentangle.sources import (
     LOG_MEL_SHAPE,
     Observe,
     Source,
     log_mel_source,
     model_source,
+    native_tokens,
     oracle_source,
     rotated_inside,
     store_source,
     time_bases,
     untrained_source,
 )
+from m2l2_mir.disentangle.swap_examples import write_examples
+from m2l2_mir.disentangle.swapping import PLANS, controllable, swap_slots
 from m2l2_mir.embedding.store import EmbeddingStore
-from m2l2_mir.errors import InputError, StoreError
-from m2l2_mir.probe.inputs import config_of
+from m2l2_mir.errors import InputError
+from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.probe.sources import Count
 
 __all__ = ["Size", "analyse_models", "analyse_stores"]
 
-Size = Literal["quick", "default", "full"]
+Size = Literal["tour", "quick", "default", "full"]
 NULLS = {
+    "tour": Nulls(rotations=10, permutations=50),
     "quick": Nulls(rotations=10, permutations=50),
     "default": Nulls(rotations=50, permutations=200),
     "full": Nulls(rotations=100, permutations=500),
 }
-DRAWS = {"quick": 500, "default": 2000, "full": 5000}
-STABILITY_CLIPS = 200
+DRAWS = {"tour": 500, "quick": 500, "default": 2000, "full": 5000}
 PARTS = "parts"
+UNTRAINED_DECODER = "its decoder is untrained, so that no swaps are decoded"
 
 Counting = Callable[[str], AbstractContextManager[Count | None]]
 
@@ -61,6 +70,7 @@ def analyse_models(
     *,
     against: Sequence[str] = (),
     size: Size = "default",
+    swaps: bool = False,
     device: str = "auto",
     jobs: int | None = None,
     data_home: Path | None = None,
@@ -79,7 +89,10 @@ def analyse_models(
     against
         Second arm, paired with `models` by place.
     size
-        "quick" for a small set and few draws, "full" for more draws and the metrics of single dimensions.
+        "tour" and "quick" for a small set and few draws; "full" for more draws, the metrics of single dimensions and
+        decoder swaps.
+    swaps
+        Decoder swaps of the first model of each arm, in other sizes too, where its decoder is trained.
     device, jobs, data_home
         As in :func:`m2l2_mir.extract` and :func:`m2l2_mir.load_dataset`.
     command
@@ -98,7 +111,8 @@ def analyse_models(
         Models are not paired, differ in shape, or the folder cannot be written.
     """
     first_arm, second_arm = _arms(models, against)
-    dataset = factor_clips(quick=size == "quick", data_home=data_home)
+    small = size in ("tour", "quick")
+    dataset = factor_clips(quick=small, lengths=(1,) if size == "tour" else (1, 8), data_home=data_home)
     with count("rendering") as progress:
         dataset.render(jobs=jobs, progress=progress)
     blocks = factor_blocks(dataset)
@@ -108,10 +122,12 @@ def analyse_models(
     }
     first, second = ([given[name] for name in arm] for arm in (first_arm, second_arm))
     controls = []
-    if (untrained := untrained_source(first[0], dataset, jobs=jobs, observe=observe)) is not None:
-        controls.append(untrained)
     notes = list(dataset.notes)
-    if size == "quick":
+    if size != "tour" and (one := untrained_source(first[0], dataset, jobs=jobs, observe=observe)) is not None:
+        controls.append(one)
+    if size == "tour":
+        notes.append("a tour: few clips, of one chunk only, few draws, and no controls beside random rotations")
+    elif size == "quick":
         notes.append("a quick look: few clips and draws, and of the controls only the untrained encoder")
     else:
         controls.append(oracle_source(blocks, first[0].shape))
@@ -120,6 +136,13 @@ def analyse_models(
                 controls.append(log_mel_source(dataset, jobs=jobs, progress=progress))
         else:
             notes.append("log-mel statistics of equal width are made for 8 x 64 slots only")
+    swapped: dict[str, Any] = {}
+    if swaps or size == "full":
+        for name in dict.fromkeys([first_arm[0], *second_arm[:1]]):
+            with count(f"decoder swaps of {given[name].name}") as progress:
+                swapped[given[name].name] = _swapped(
+                    load_model(name, device=device), given[name], dataset, blocks, out, size=size, progress=progress
+                )
     # A model that is untrained as given is the control already.
     controls = [one for one in controls if one.identity != first[0].identity]
     return _finish(
@@ -132,6 +155,7 @@ def analyse_models(
         notes=notes,
         command=command,
         count=count,
+        swapped=swapped,
         dataset={
             "name": dataset.name,
             "title": dataset.recipe.title,
@@ -157,7 +181,7 @@ def analyse_stores(
     stores
         One is described, two are compared.
     labels
-        See :mod:`m2l2_mir.disentangle.blocks`.
+        See :mod:`m2l2_mir.disentangle.labels`.
     out, size, command, count
         As in :func:`analyse_models`.
 
@@ -205,6 +229,7 @@ def _finish(
     notes: Sequence[str],
     command: str,
     count: Counting,
+    swapped: dict[str, Any] | None = None,
     dataset: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     for source in (*first, *second):
@@ -218,66 +243,60 @@ def _finish(
         bases = {name: [of[place] for of in ordered] for place, name in enumerate(("DCT", "PCA"))}
     elif second:
         notes = [*notes, "the second arm is not of ordered latents, so that no time basis of it was tried"]
+    native = [one for source in (*first[:1], *second[:1]) if (one := native_tokens(source)) is not None]
     analysis = Analysis(
         blocks=blocks,
         first=first,
         second=second,
         bases=bases,
-        controls=controls,
+        controls=[*native, *controls],
         inside=rotated_inside(first[0]),
         nulls=NULLS[size],
         draws=DRAWS[size],
+        controllable=partial(_controllable, swapped or {}, first[0].name),
         notes=tuple(notes),
     )
     with count("measuring") as progress:
         found = run_analysis(analysis, out / PARTS, progress=progress)
     shown = [*first[:1], *second[:1]]
     with count("slot identity") as progress:
-        found["identity"] = {source.name: _identity(source, blocks) for source in shown}
-        found["matching"] = _matching(first[0], second[0], blocks[0]) if second else None
+        found["identity"] = {source.name: identity_of(source, blocks) for source in shown}
+        found["matching"] = matching_of(first[0], second[0], blocks[0]) if second else None
     if size == "full":
         whole = [block.without({track for source in shown for track in source.failed}) for block in blocks]
         with count("single dimensions") as progress:
             found["classics"] = classic_lines(shown, whole, out / PARTS, progress=progress)
+    for name, one in (swapped or {}).items():
+        one["control"] = controllable(one["plans"], found["cells"], name)
+        one["sentence"] = describe_swaps(name, one["control"]) if one["plans"] else f"{name}: {UNTRAINED_DECODER}"
+    found["swaps"] = swapped or {}
+    found["notes"] += [one["sentence"] for one in found["swaps"].values() if not one["plans"]]
     found["dataset"] = dataset
     write_results(out, found, command=command)
     write_report(out)
     return found
 
 
-def _identity(source: Source, blocks: Sequence[Block]) -> dict[str, Any]:
-    block = blocks[0].without(set(source.failed))  # the shortest clips: of one chunk, so that no mean hides anything
-    slots = source.slots_of(block.track_ids)
-    config = None if source.store is None else config_of(source.store)
-    bounded = config.bottleneck == "tanh" if config else bool(np.abs(slots).max() <= 1)
-    return {
-        **slot_identity(slots, block.groups),
-        "health": slot_health(slots, bounded=bounded),
-        "stability": _stability(source, blocks[-1].without(set(source.failed))),
-    }
+def _swapped(
+    model: Music2Latent2,
+    source: Source,
+    dataset: Dataset,
+    blocks: Sequence[Block],
+    out: Path,
+    *,
+    size: Size,
+    progress: Count | None,
+) -> dict[str, Any]:
+    """Swaps and examples of one model; of an untrained decoder none."""
+    if not has_trained_decoder(model):
+        return {"plans": [], "examples": []}
+    decode, sample_rate = decoder_of(model), model.config.sample_rate
+    plans = swap_slots(decode, sample_rate, source, dataset, blocks, out / PARTS, plans=PLANS[size], progress=progress)
+    examples = write_examples(decode, sample_rate, source, blocks, plans[0], out / SWAPS, model.fingerprint)
+    return {"plans": plans, "examples": examples}
 
 
-def _stability(source: Source, block: Block) -> dict[str, Any] | None:
-    """Of clips with chunks enough; None where the store kept none."""
-    if source.store is None:
+def _controllable(swapped: Mapping[str, Any], name: str, cells: Sequence[Mapping[str, Any]]) -> bool | None:
+    if name not in swapped or (control := controllable(swapped[name]["plans"], cells, name)) is None:
         return None
-    step = max(1, len(block.track_ids) // STABILITY_CLIPS)
-    chosen = list(zip(block.track_ids, block.groups, strict=True))[::step]
-    chunks = []
-    try:
-        for track, group in chosen:
-            chunks.append((source.store.chunks(track), group))
-    except StoreError:
-        return None
-    least = min((len(one) for one, _ in chunks), default=0)
-    if least < 2:
-        chunks = [(one, group) for one, group in chunks if len(one) > 1]
-        least = min((len(one) for one, _ in chunks), default=0)
-    if least < 2:
-        return None
-    return slot_stability(np.stack([one[:least] for one, _ in chunks]), [group for _, group in chunks])
-
-
-def _matching(first: Source, second: Source, block: Block) -> dict[str, Any]:
-    whole = block.without(set(first.failed) | set(second.failed))
-    return match_slots(first.slots_of(whole.track_ids), second.slots_of(whole.track_ids), whole.groups)
+    return bool(control["controllable"])

@@ -90,6 +90,7 @@ def slot_scores(
         ``intervals`` : of all these, (low, high) of the 95 % interval over groups, for the probes as they are.
         ``nulls`` : for ``D_slot``, ``C_slot``, ``information`` a dict ``{"rotation": ..., "permutation": ...}``, for
         ``information_all`` ``{"permutation": ...}``, as of :func:`~m2l2_mir.disentangle.nulls.against_null`.
+        ``rotated`` : np.ndarray [rotations, K, F], information of slots of rotated codes.
         ``losses`` [K, F, n], ``losses_all`` [F, n] : held-out loss of each item over the mean loss of the prior;
         ``information`` is 1 - the mean over items, and at least 0.
         ``factors`` : list of their names; ``items``, ``groups``, ``folds`` : int.
@@ -120,8 +121,8 @@ def slot_scores(
     losses, losses_all = _losses(each, columns), _losses(whole, columns)[0]
     losses_without = np.ones((1, *losses_all.shape))  # of a code of one slot
     if K > 1:
-        others = np.stack([np.delete(codes, slot, axis=1).reshape(n, -1) for slot in range(K)])
-        losses_without = _losses(Probes(others, nuisance, **options), columns)
+        others = (np.delete(codes, slot, axis=1).reshape(1, n, -1) for slot in range(K))  # one at a time: memory
+        losses_without = np.concatenate([_losses(Probes(other, nuisance, **options), columns) for other in others])
     sums = _GroupSums(nuisance, losses, losses_all, losses_without)
 
     given = Nulls(rotations=0, permutations=0) if nulls is None else nulls
@@ -134,22 +135,17 @@ def slot_scores(
         of_all = np.stack([whole.means(column, of)[:, 0] for column, of in zip(columns, rows, strict=True)], axis=-1)
         bound = float(np.quantile(permuted.max(axis=(1, 2)), _LEVEL))
         draws["information"]["permutation"], draws["information_all"]["permutation"] = permuted, of_all
+    turned = np.zeros((given.rotations, K, len(columns)))
+    for draw, code in enumerate(rotated(codes.reshape(n, -1), given.rotations, rng)):
+        probes = Probes(code.reshape(codes.shape).swapaxes(0, 1), nuisance, **options)
+        turned[draw] = np.clip(1 - _losses(probes, columns).mean(axis=-1), 0.0, 1.0)
     if given.rotations:
-        turned = [
-            np.clip(
-                1
-                - _losses(Probes(code.reshape(codes.shape).swapaxes(0, 1), nuisance, **options), columns).mean(axis=-1),
-                0.0,
-                1.0,
-            )
-            for code in rotated(codes.reshape(n, -1), given.rotations, rng)
-        ]
-        draws["information"]["rotation"] = np.stack(turned)
+        draws["information"]["rotation"] = turned
     for null, matrices in draws["information"].items():
         pair = disentanglement_completeness(_counted(matrices, bound))
         draws["D_slot"][null], draws["C_slot"][null] = pair["D"], pair["C"]
     if given.rotations:  # slots of a rotated code are alike, so that each slot is set against all of them
-        pooled = draws["information"]["rotation"].reshape(-1, 1, len(columns))
+        pooled = turned.reshape(-1, 1, len(columns))
         draws["information"]["rotation"] = np.broadcast_to(pooled, (len(pooled), K, len(columns)))
 
     found = sums.scores(np.ones((1, sums.sizes.size)), bound)
@@ -166,6 +162,7 @@ def slot_scores(
         "nulls": {
             name: {null: against_null(scores[name], drawn) for null, drawn in of.items()} for name, of in draws.items()
         },
+        "rotated": turned,
         "losses": losses,
         "losses_all": losses_all,
         "factors": [column.factor.name for column in columns],

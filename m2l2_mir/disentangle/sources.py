@@ -8,6 +8,8 @@ Conventions
   bands of 32 means and 32 standard deviations over frames), where K x d is 8 x 64.
 * Time bases mix the K positions of ordered latents, the same way in every dimension: the discrete cosine transform, and
   the principal components over positions. Both are linear, so that they commute with the mean over time.
+* A codec of more tokens than slots, such as CoDiCodec of 128 x 4, is given as slots of many tokens each: a regrouping,
+  and called so. Its native tokens are analysed beside it.
 * Embeddings are kept in ``disentangle`` in the user's cache, every chunk of them, and are taken up where a run stopped.
 """
 
@@ -23,9 +25,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.stats import ortho_group
 
 from m2l2_mir.dataset.dataset import Dataset
+from m2l2_mir.disentangle.bases import random_basis
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.durable import cache_home
 from m2l2_mir.embedding.extract import Observer, extract
@@ -42,6 +44,7 @@ __all__ = [
     "embed",
     "log_mel_source",
     "model_source",
+    "native_tokens",
     "oracle_source",
     "rotated_inside",
     "store_source",
@@ -49,7 +52,7 @@ __all__ = [
     "untrained_source",
 ]
 
-Kind = Literal["model", "basis", "untrained", "hand-made", "oracle", "rotated"]
+Kind = Literal["model", "native", "basis", "untrained", "hand-made", "oracle", "rotated"]
 Floats = NDArray[np.float32]
 SlotsOf = Callable[[Sequence[str]], Floats]
 Observe = Callable[[str], AbstractContextManager[Observer | None]]
@@ -139,6 +142,10 @@ def store_source(store: EmbeddingStore, name: str) -> Source:
             f"{store.path} has no embeddings to analyse; 'm2l2 embed MUSIC/ --out {store.path}' makes them"
         )
 
+    config = config_of(store)
+    regrouped = config is not None and config.latent_tokens != store.num_embeddings
+    grouping = f" (a regrouping of {config.latent_tokens} x {config.token_dim})" if config and regrouped else ""
+
     def slots_of(track_ids: Sequence[str]) -> Floats:
         rows = [place[track] for track in track_ids]
         return store.embeddings("mean")[rows]
@@ -146,7 +153,7 @@ def store_source(store: EmbeddingStore, name: str) -> Source:
     return Source(
         name=name,
         kind="model",
-        about=f"{store.num_embeddings} x {store.dim}, {settings.get('weights', 'unknown weights')}",
+        about=f"{store.num_embeddings} x {store.dim}{grouping}, {settings.get('weights', 'unknown weights')}",
         shape=(store.num_embeddings, store.dim),
         slots_of=slots_of,
         identity={
@@ -156,6 +163,23 @@ def store_source(store: EmbeddingStore, name: str) -> Source:
         },
         failed=dict(zip(bad["track_id"].astype(str), bad["reason"].astype(str), strict=True)),
         store=store,
+    )
+
+
+def native_tokens(source: Source) -> Source | None:
+    """The tokens that a codec bounds or rounds, where slots are made of several of them; None where they are not."""
+    config = None if source.store is None else config_of(source.store)
+    if config is None or config.latent_tokens == source.shape[0]:
+        return None
+    shape = (config.latent_tokens, config.token_dim)
+    return Source(
+        name=f"{source.name}, native tokens",
+        kind="native",
+        about=f"{shape[0]} x {shape[1]}, the tokens that slots of {source.name} are made of",
+        shape=shape,
+        slots_of=lambda ids: source.slots_of(ids).reshape(len(ids), *shape),
+        identity={**source.identity, "tokens": list(shape)},
+        failed=source.failed,
     )
 
 
@@ -197,7 +221,7 @@ def rotated_inside(source: Source, *, seed: int = 0) -> Source:
     """A source whose slots are turned inside themselves, each by a random rotation of its own."""
     slots, width = source.shape
     rng = np.random.default_rng(seed)
-    turns = np.stack([ortho_group.rvs(width, random_state=rng) if width > 1 else np.ones((1, 1)) for _ in range(slots)])
+    turns = np.stack([random_basis(width, width, rng) for _ in range(slots)])
     return Source(
         name=f"{source.name}, turned inside slots",
         kind="rotated",

@@ -158,7 +158,7 @@ def find_segment(
         raise InputError(
             f"{path.name}: {length:.2f} s hold no whole audible chunk of {segments.seconds:.2f} s; give a longer part"
         )
-    places = _compared(segments, snippet, _voted(segments, snippet, coarse))
+    places = _compared(segments, snippet, _voted(segments, snippet, coarse), coarse)
     best = _refined(segments, snippet, places, k)
     origin = (stated.get("excerpt") or [0.0])[0]
     starts = np.array([origin + place.start(snippet.chunk) * segments.seconds for place in best])
@@ -197,9 +197,14 @@ def _voted(segments: Segments, snippet: Snippet, shifts: list[int]) -> list[tupl
     return sorted(votes, key=lambda key: -votes[key])[:COMPARED]
 
 
-def _compared(segments: Segments, snippet: Snippet, places: list[tuple[int, int, int]]) -> list[Place]:
-    found = [_laid(segments, snippet, *place) for place in places]
-    return [place for place in found if place is not None]
+def _compared(
+    segments: Segments, snippet: Snippet, voted: list[tuple[int, int, int]], shifts: list[int]
+) -> list[Place]:
+    """The best places at all shifts: votes of a snippet that repeats itself may come from a wrong one."""
+    diagonals = dict.fromkeys((track, diagonal) for track, diagonal, _ in voted)
+    found = [_laid(segments, snippet, *one, shift) for one in diagonals for shift in shifts]
+    places = [place for place in found if place is not None]
+    return sorted(places, key=lambda place: -place.similarity)[:COMPARED]
 
 
 def _laid(segments: Segments, snippet: Snippet, track: int, diagonal: int, shift: int) -> Place | None:
@@ -220,12 +225,12 @@ def _refined(segments: Segments, snippet: Snippet, places: list[Place], k: int) 
     wide = snippet.chunk // (4 * SHIFTS)  # so far steps are the same shifts for all places, and the fit is still poor
     count = len(places)
     while step >= FINEST:
-        places = _distinct([_moved(segments, snippet, place, step) for place in places], max(count, k), snippet.chunk)
+        places = [_moved(segments, snippet, place, step) for place in places]
         if step <= wide:
             count = REFINED if count > REFINED else count // 2
-            places = places[: max(count, k)]
+            places = _distinct(places, max(count, k), snippet.chunk)
         step //= 2
-    return places[:k]
+    return _distinct(places, k, snippet.chunk)
 
 
 def _moved(segments: Segments, snippet: Snippet, place: Place, step: int) -> Place:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from m2l2_mir.disentangle.compare import Arm, compare_arms
-from m2l2_mir.disentangle.decision import decide
+from m2l2_mir.disentangle.decision import decide, describe
 from m2l2_mir.disentangle.evidence import ItemScores, drawn_weights
 from m2l2_mir.disentangle.paired import bca_interval, sign_flip_p
 from m2l2_mir.errors import InputError
@@ -145,8 +145,9 @@ def test_draws_are_of_groups_with_all_their_clips():
     assert (weights[:, :3] != weights[:, :1]).any()  # clips of a group are drawn as well
 
 
-def test_a_weak_null_leaves_it_open_and_its_differences_unsaid():
-    verdict = decide(compared(0.2, 0.2), names=("a", "b"), beats_null=True, weak_null=True)
-    assert verdict.decision == "not decided"
-    assert "(P1)" not in verdict.sentence
-    assert "hardly any readable information" in verdict.sentence
+@pytest.mark.parametrize(("estimate", "verdict"), [(0.6, "purer than chance on both"), (0.53, "no purer than random")])
+def test_purer_than_chance_is_more_than_the_margin(estimate, verdict):
+    line = {"row": "a", "stratum": "global", "low": estimate - 0.01, "high": estimate + 0.01, "estimate": estimate}
+    null = {"rotation_mean": 0.5, "rotation_95": 0.51, "rotation_normalised": (estimate - 0.5) / 0.5}
+    scores = [line | null | {"score": "P1 D"}, line | null | {"score": "P2 D"}, line | {"score": "information"}]
+    assert verdict in describe({"model": "a", "scores": scores}, "global")

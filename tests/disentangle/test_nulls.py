@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2l2_mir.disentangle.nulls import Nulls, against_null, permuted_rows, rotated, whitened
+from m2l2_mir.disentangle.bases import whitening
+from m2l2_mir.disentangle.nulls import Nulls, against_null, permuted_rows, rotated
 from m2l2_mir.errors import InputError
 
 
@@ -30,18 +31,24 @@ def test_labels_of_whole_groups_change_places(rng) -> None:
     assert (permuted != labels).mean() > 0.7
 
 
-def test_whitened_and_rotated(rng) -> None:
+def test_rotations_keep_the_standardised_code_but_for_its_basis(rng) -> None:
     codes = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) * 10.0 ** np.arange(6) + 3
     codes = np.hstack([codes, codes[:, :1], np.full((500, 1), 7.0)])  # a dimension twice, one that is constant
-    white = whitened(codes)
-    np.testing.assert_allclose(white.T @ white / 500, np.eye(6), atol=1e-6)
     first, second = rotated(codes, 2, rng)
     assert first.shape == codes.shape  # as wide, although two dimensions say nothing new
-    np.testing.assert_allclose(first @ first.T, white @ white.T, atol=1e-6)  # distances stay
-    [turned] = rotated(codes, 1, rng, whiten=False)
     standard = (codes - codes.mean(axis=0)) / np.append(codes.std(axis=0)[:-1], 1.0)
-    np.testing.assert_allclose(turned @ turned.T, standard @ standard.T, atol=1e-6)
+    np.testing.assert_allclose(first @ first.T, standard @ standard.T, atol=1e-6)  # distances stay
     assert np.abs(first - second).max() > 0.5
+
+
+def test_whitening_leaves_what_does_not_vary_and_shrinks_where_items_are_few(rng) -> None:
+    codes = np.hstack([rng.normal(size=(4000, 6)) * np.arange(1, 7), np.full((4000, 1), 7.0)])
+    white = codes @ whitening(codes)
+    np.testing.assert_allclose(np.linalg.eigvalsh(np.cov(white.T)), [0, 1, 1, 1, 1, 1, 1], atol=0.05)
+    few = rng.normal(size=(30, 40))  # a sample covariance of rank 29
+    white = few @ whitening(few)
+    assert white.shape == (30, 40)
+    assert 0.2 < white.var(axis=0).mean() < 2
 
 
 def test_score_against_its_null() -> None:

@@ -9,9 +9,10 @@ from typer.testing import CliRunner
 
 from m2l2_mir.cli import app
 from m2l2_mir.disentangle import run as whole
-from m2l2_mir.disentangle.blocks import label_blocks
+from m2l2_mir.disentangle.decision import describe
+from m2l2_mir.disentangle.labels import label_blocks
 from m2l2_mir.disentangle.nulls import Nulls
-from m2l2_mir.disentangle.results import read_results
+from m2l2_mir.disentangle.results import read_results, score_table
 from m2l2_mir.embedding.store import StoreWriter, TrackResult
 from m2l2_mir.errors import InputError
 
@@ -158,10 +159,51 @@ def test_what_a_table_cannot_give_is_said(tmp_path, labels):
         label_blocks(labels, ["a"])
 
 
+def test_scores_of_a_code_that_tells_nothing_are_not_read(tmp_path, labels):
+    store, out = make_store(tmp_path / "aligned", labels, aligned=True), tmp_path / "out"
+    disentangle("--store", store, "--labels", labels, "--out", out, "--quick")
+    found = read_results(out)
+    assert "too little told" not in set(score_table(found, "labels")["normalised"])
+    for line in found["scores"]:
+        if line["score"] == "information":
+            line["estimate"] = 0.01
+    table = score_table(found, "labels").set_index("score")["normalised"]
+    assert (table[["slot scores: D", "slot scores: C"]] == "too little told").all()
+    assert (table[["counterfactual: D"]] != "too little told").all()
+    assert "D says nothing" in describe(found, "labels")
+
+
+def test_mistakes_in_a_table_are_named(tmp_path, labels):
+    table = pd.read_csv(labels, dtype={"track_id": str})
+    known = table["track_id"].tolist()
+    table["title"] = table["track_id"]
+    table["tempo"] = [f"{60.5 + number}" for number in range(len(table))]
+    table.loc[3, "tempo"] = "fast"
+    table["mood"] = table["mood"].map(lambda mood: f"m{mood}" + " " * (mood == 1))
+    table["track_id"] += " "
+    table.loc[table["pair"] == "p0", "side"] = ["before", "After"]
+    table.to_csv(labels, index=False)
+    [block], notes = label_blocks(labels, known)
+    assert block.names == ("mood", "room")
+    assert block.values[0] == ("m0", "m1", "m2")
+    assert len(block.pairs) == 47
+    said = "; ".join(notes)
+    assert "title has 216 classes for 216 tracks" in said
+    assert "'fast' is no number" in said
+    assert "2 rows of pairs make no pair" in said
+    table.drop(columns="side").to_csv(labels, index=False)
+    assert any("only changed and pair" in note for note in label_blocks(labels, known)[1])
+    table.loc[:4, "group"] = None
+    table.to_csv(labels, index=False)
+    with pytest.raises(InputError, match="5 tracks have no group"):
+        label_blocks(labels, known)
+
+
 def test_wrong_usage_is_one_line(tmp_path, labels):
     for arguments, words in (
         (("--quick", "--full"), "exclude each other"),
         (("--labels", labels), "belong together"),
+        (("--store", tmp_path, "--labels", labels, "--swaps"), "needs a model that decodes"),
         (("--model", "a", "--model", "b", "--model", "c"), "3 models"),
         (("--model", "a", "--against", "b", "--against", "c"), "1 models against 2"),
     ):

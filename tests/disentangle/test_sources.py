@@ -1,5 +1,8 @@
 """Controls and time bases do what they say."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ from scipy.fft import dct
 
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.factors import Factor
-from m2l2_mir.disentangle.sources import Source, oracle_source, rotated_inside, time_bases
+from m2l2_mir.disentangle.sources import Source, native_tokens, oracle_source, rotated_inside, time_bases
 
 IDS = [f"c{number}" for number in range(60)]
 
@@ -66,3 +69,17 @@ def test_turning_inside_slots_keeps_lengths_slot_by_slot(rng):
     turned = rotated_inside(source_of(slots)).slots_of(IDS)
     assert np.allclose(np.linalg.norm(turned, axis=2), np.linalg.norm(slots, axis=2))
     assert not np.allclose(turned, slots)
+
+
+def test_native_tokens_of_a_regrouped_codec(rng, monkeypatch):
+    slots = rng.standard_normal((60, 2, 6))
+    source = replace(source_of(slots), store=SimpleNamespace())
+    tokens = SimpleNamespace(latent_tokens=4, token_dim=3)
+    monkeypatch.setattr("m2l2_mir.disentangle.sources.config_of", lambda _: tokens)
+    native = native_tokens(source)
+    assert native.shape == (4, 3)
+    assert np.array_equal(native.slots_of(IDS[:5])[:, 1], slots[:5, 0, 3:])
+    assert native.identity != source.identity
+    tokens.latent_tokens = 2
+    assert native_tokens(source) is None
+    assert native_tokens(source_of(slots)) is None

@@ -100,6 +100,7 @@ def test_a_start_between_two_shifts_is_approached(index, sounds, model, tmp_path
 def test_segments_follow_the_library_and_are_kept(index, sounds, model, tmp_path, monkeypatch, most_dead):
     """Whether dead chunks are dropped at once or left out of the search."""
     monkeypatch.setattr(segments, "MOST_DEAD", most_dead)
+    monkeypatch.setattr(snippets, "SHIFTS", 2)  # the snippet lies on the cuts
     chunk, rate = model.config.chunk_samples, model.config.sample_rate
     save(tmp_path / "snippet.wav", sounds[0]["5.wav"][None, 3 * chunk : 7 * chunk], rate)
     index.save(tmp_path / "idx")
