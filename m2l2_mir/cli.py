@@ -67,7 +67,7 @@ app.add_typer(probe, name="probe")
 app.add_typer(index, name="index")
 
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A name of 'm2l2 models list', a .safetensors file or random:PRESET.")
+    str, typer.Option("--model", "-m", help="A name of 'm2l2 models list', a .safetensors or official .pt file, random:PRESET.")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]

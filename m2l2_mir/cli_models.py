@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from m2l2_mir.errors import InputError
+
 models = typer.Typer(help="Models: what there is, with size, licence and citation.", no_args_is_help=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -28,7 +30,7 @@ def list_models(as_json: JsonOption = False) -> None:
         if row["megabytes"] is not None:
             weights += f", {row['megabytes']} MB"
         typer.echo(f"{row['name']:20} {row['parameters'] / 1e6:7.2f} M  {shape:7} {weights:34} {row['about']}")
-        if row["megabytes"] is not None:
+        if not weights.startswith("untrained"):
             typer.echo(f"{'':20} licence: {row['licence']}")
 
 
@@ -55,7 +57,9 @@ def show_model(
 
 @models.command("convert")
 def convert(
-    weights: Annotated[Path, typer.Argument(help="A .safetensors checkpoint.", show_default=False)],
+    weights: Annotated[
+        Path, typer.Argument(help="A .safetensors checkpoint, or the .pt of official weights.", show_default=False)
+    ],
     out: Annotated[Path, typer.Argument(help="The new file, NAME.safetensors.", show_default=False)],
     half: Annotated[bool, typer.Option("--half", help="Store float16: half the size.")] = False,
     data: Annotated[
@@ -71,12 +75,21 @@ def convert(
 
     [bold]m2l2 models convert run/best.safetensors my-model.safetensors --half[/bold]
 
+    [bold]m2l2 models convert codicodec.pt codicodec.safetensors[/bold] takes official weights as published.
+
     Beside weights from a run's folder their model card is written: my-model.md, with its curves in my-model.png. Prints
     the SHA-256 of the file as sha256sum does.
     """
-    from m2l2_mir.training.release import release
+    if weights.suffix == ".safetensors":
+        from m2l2_mir.training.release import release
 
-    sha256 = release(weights, out, half=half, sources=data or (), notes=notes or ())
+        sha256 = release(weights, out, half=half, sources=data or (), notes=notes or ())
+    else:
+        from m2l2_mir.model.checkpoint import convert_official
+
+        if data or notes:
+            raise InputError(f"{weights}: --data and --notes are for weights of a run's folder")
+        sha256 = convert_official(weights, out, half=half)
     if as_json:
         typer.echo(json.dumps({"file": str(out), "sha256": sha256, "bytes": out.stat().st_size}))
     else:

@@ -210,6 +210,7 @@ def _provenance(model: Music2Latent2, settings: Settings) -> dict[str, Any]:
         "num_embeddings": slots,
         "dim": width,
         "chunk_seconds": config.chunk_seconds,
+        **{key: model.metadata[key] for key in ("licence", "citation", "source") if key in model.metadata},
     }
 
 

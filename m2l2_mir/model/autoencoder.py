@@ -20,6 +20,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.model import consistency, decoding, spectrogram
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.networks import ConsistencyNetwork, Encoder, Upsampler, bound
+from m2l2_mir.model.quantizer import codes_from_values, values_from_codes
 from m2l2_mir.model.spectrogram import Framing
 
 __all__ = ["Features", "Music2Latent2"]
@@ -151,6 +152,31 @@ class Music2Latent2(nn.Module):
             values = torch.atanh(values) / self.config.latent_rescale
         return values.reshape(len(values), self.config.num_embeddings, self.config.latent_dim)
 
+    def codes(self, embeddings: ArrayLike | Tensor) -> Tensor:
+        """Round embeddings to the codes of the ``"fsq"`` bottleneck; :meth:`decode` takes them too.
+
+        Parameters
+        ----------
+        embeddings : array [chunks, K, d]
+            As :meth:`encode` gives them.
+
+        Returns
+        -------
+        Tensor [chunks, latent_tokens], int64, from 0 to ``fsq_levels ** token_dim - 1``
+
+        Raises
+        ------
+        InputError
+            The model has no codes, or the embeddings are of another shape or not finite.
+        """
+        if self.config.bottleneck != "fsq":
+            raise InputError(
+                f"{self.config.name} has no codes: its bottleneck is {self.config.bottleneck!r}, not 'fsq'"
+            )
+        given = torch.as_tensor(np.asarray(embeddings)) if not isinstance(embeddings, Tensor) else embeddings
+        checked = torch.stack([self._checked(chunk) for chunk in given]) if len(given) else given
+        return codes_from_values(self.values_from_embeddings(checked.float()), self.config)
+
     def values_from_embeddings(self, embeddings: Tensor) -> Tensor:
         """Embeddings [n, K, d] -> bounded latent tokens [n, latent_tokens, token_dim]."""
         if self.config.latent_rescale is not None:
@@ -176,7 +202,7 @@ class Music2Latent2(nn.Module):
 
         Parameters
         ----------
-        embeddings : array [chunks, K, d]
+        embeddings : array [chunks, K, d], or integer codes [chunks, latent_tokens]
         num_samples : int, optional
             Length of the result, at the model's rate; None: all that the chunks cover.
         method : {"two-step", "single-step", "parallel"}
@@ -254,8 +280,11 @@ class Music2Latent2(nn.Module):
             yield piece.float().cpu()
 
     def condition(self, embeddings: Tensor) -> Condition:
-        """Embeddings [n, K, d] -> what the consistency network needs of these chunks."""
-        latents = self.values_from_embeddings(embeddings.to(self.device, torch.float32))
+        """Embeddings [n, K, d], or codes [n, latent_tokens] -> what the consistency network needs of these chunks."""
+        if self._are_codes(embeddings):
+            latents = values_from_codes(embeddings.to(self.device), self.config)
+        else:
+            latents = self.values_from_embeddings(embeddings.to(self.device, torch.float32))
         return Condition(latents, tuple(self.upsampler(latents)))
 
     def denoise(self, x: Tensor, sigma: Tensor, conditions: list[list[Condition]]) -> Tensor:
@@ -277,11 +306,22 @@ class Music2Latent2(nn.Module):
 
     def _checked(self, chunk: Tensor) -> Tensor:
         expected = (self.config.num_embeddings, self.config.latent_dim)
+        if self._are_codes(chunk):
+            last = self.config.fsq_levels**self.config.token_dim - 1
+            if tuple(chunk.shape) != (self.config.latent_tokens,) or not 0 <= chunk.min() <= chunk.max() <= last:
+                raise InputError(
+                    f"{self.config.name} decodes codes of {self.config.latent_tokens} whole numbers a chunk, from 0 to "
+                    f"{last}; got shape {tuple(chunk.shape)}"
+                )
+            return chunk
         if tuple(chunk.shape) != expected:
             raise InputError(f"{self.config.name} decodes chunks of shape {expected}, got {tuple(chunk.shape)}")
         if not torch.isfinite(chunk).all():
             raise InputError("the embeddings hold NaN or infinite values")
         return chunk
+
+    def _are_codes(self, given: Tensor) -> bool:
+        return self.config.bottleneck == "fsq" and not given.is_floating_point()
 
 
 def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelConfig) -> np.ndarray:

@@ -11,14 +11,13 @@ import torch
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import checkpoint_path, load_model, read_metadata
 from m2l2_mir.model.config import PRESETS, ModelConfig, preset_names
+from m2l2_mir.model.hub import local_path
+from m2l2_mir.model.official_file import OFFICIAL
 from m2l2_mir.model.shipped import card_beside, shipped_names, shipped_path
 
 __all__ = ["catalogue", "count_parameters", "describe"]
 
-CITATIONS = {
-    "codicodec": "CoDiCodec, arXiv 2509.09836",
-    "": "Pasini, Lattner, Fazekas: Music2Latent2, arXiv 2501.17578",
-}
+CITATION = "Pasini, Lattner, Fazekas: Music2Latent2, arXiv 2501.17578"
 NOT_STATED = "not stated in the checkpoint"
 
 
@@ -47,14 +46,15 @@ def describe(name: str) -> dict[str, Any]:
     """
     stated: Mapping[str, str] = {}
     card = None
-    if name in preset_names() and name not in shipped_names():
-        config, weights = ModelConfig.preset(name), f"untrained, as random:{name}"
+    if name in preset_names() and name not in shipped_names() and not _local(name):
+        row = _at_hand(name)
+        config, weights, stated = ModelConfig.preset(name), row["weights"], {"licence": row["licence"]}
     else:
         model = load_model(name, device="cpu")
         config, weights, stated = model.config, model.weights_id, model.metadata
         card = None if name.startswith("random:") else card_beside(checkpoint_path(name))
-    citation = CITATIONS["codicodec" if config.name == "codicodec" else ""]
-    told = {key: stated[key] for key in ("training", "data") if key in stated}
+    citation = OFFICIAL[config.name].citation if config.name in OFFICIAL else CITATION
+    told: dict[str, Any] = {key: stated[key] for key in ("training", "data", "source") if key in stated}
     return {
         "name": config.name,
         "weights": weights,
@@ -62,7 +62,7 @@ def describe(name: str) -> dict[str, Any]:
         "embeddings": f"{config.num_embeddings} x {config.latent_dim} for each {config.chunk_seconds:.3f} s of music",
         "compression": f"{config.compression:g} x",
         **told,
-        "licence": stated.get("licence", "MIT" if "random:" in weights else NOT_STATED),
+        "licence": stated.get("licence", "MIT" if weights.startswith("random:") else NOT_STATED),
         "citation": stated.get("citation", citation),
         **({} if card is None else {"card": str(card)}),
         "config": config.to_dict(),
@@ -76,11 +76,21 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def _at_hand(name: str) -> dict[str, Any]:
+    if name in OFFICIAL:
+        path, licence = _local(name), OFFICIAL[name].licence
+        if path is None:
+            return {"weights": "official, to be downloaded", "megabytes": None, "licence": licence}
+        return {"weights": "official", "megabytes": round(path.stat().st_size / 1e6, 1), "licence": licence}
     if name not in shipped_names():
         return {"weights": f"untrained, as random:{name}", "megabytes": None, "licence": "MIT"}
     path = shipped_path(name)
     licence = read_metadata(path).get("licence", NOT_STATED)
     return {"weights": "shipped", "megabytes": round(path.stat().st_size / 1e6, 1), "licence": licence}
+
+
+def _local(name: str) -> Path | None:
+    """Official weights of that name on this machine."""
+    return local_path(OFFICIAL[name]) if name in OFFICIAL else None
 
 
 def _about(preset: str) -> str:

@@ -3,6 +3,9 @@
 A checkpoint is one safetensors file. Its metadata hold the configuration, the SHA-256 of all that (checked on
 load) and, where given, licence and citation. Tensors in half precision are float32 again once loaded. Nothing is ever
 unpickled from a native checkpoint.
+
+Official weights of published relatives are loaded as published (see :mod:`m2l2_mir.model.official_file`). Only the
+encoder is read then: upsampler and consistency network stay in the file until they are used.
 """
 
 from __future__ import annotations
@@ -23,10 +26,20 @@ from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import CheckpointError, ConfigError
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.config import ModelConfig, preset_names
+from m2l2_mir.model.hub import official_path
+from m2l2_mir.model.official_file import OFFICIAL, is_archive, read_official, tell_terms
 from m2l2_mir.model.shipped import shipped_names, shipped_path, verified_path
 from m2l2_mir.recipe import close_match
 
-__all__ = ["checkpoint_path", "load_model", "random_model", "read_metadata", "save_model", "tensors_sha256"]
+__all__ = [
+    "checkpoint_path",
+    "convert_official",
+    "load_model",
+    "random_model",
+    "read_metadata",
+    "save_model",
+    "tensors_sha256",
+]
 
 FORMAT = "m2l2-mir/1"
 DEFAULT_SEED = 0
@@ -40,7 +53,8 @@ def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
     ----------
     name : str or Path
         A ``.safetensors`` checkpoint, a model that is shipped (see ``m2l2 models list``), or ``"random:PRESET"`` (or
-        ``"random:config.toml"``, and optionally a seed: ``"random:m2l2-small:3"``) for untrained weights.
+        ``"random:config.toml"``, and optionally a seed: ``"random:m2l2-small:3"``) for untrained weights. Or official
+        weights: their ``.pt`` as published, or ``"codicodec"``, which downloads it if it is not on this machine.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
 
@@ -57,13 +71,17 @@ def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
     text = os.fspath(name)
     if text.startswith("random:"):
         return _random_by_name(text).to(target)
-    if text in shipped_names():
-        return _load_file(verified_path(text)).to(target)
-    return _load_file(checkpoint_path(text)).to(target)
+    path = verified_path(text) if text in shipped_names() else checkpoint_path(text)
+    model = _load_official(path) if is_archive(path) else _load_file(path)
+    if _is_official(model):
+        tell_terms(OFFICIAL[model.config.name])
+    return model.to(target)
 
 
 def checkpoint_path(name: str) -> Path:
-    """Where the weights of a file or of a shipped model lie; the file is not read.
+    """Where the weights of a file, of a shipped or of an official model lie; the file is not read.
+
+    Official weights that are nowhere on this machine are downloaded.
 
     Raises
     ------
@@ -73,8 +91,10 @@ def checkpoint_path(name: str) -> Path:
     if name in shipped_names():
         return shipped_path(name)
     path = Path(name)
-    if path.suffix == ".safetensors" or path.exists():
+    if path.suffix in (".safetensors", ".pt") or path.exists():
         return path
+    if name in OFFICIAL:
+        return official_path(OFFICIAL[name])
     if name in preset_names():
         raise CheckpointError(
             f"no trained weights of {name!r} are shipped yet; give a .safetensors file, or 'random:{name}' (untrained)"
@@ -135,6 +155,37 @@ def save_model(
     return sha256
 
 
+def convert_official(weights: Path, out: Path, *, half: bool = False) -> str:
+    """Write official weights, as published, as a checkpoint with licence, citation and a checksum of its own inside.
+
+    Parameters
+    ----------
+    weights
+        The published ``.pt``.
+    out
+        Where to, ``NAME.safetensors``.
+    half
+        Store float16: half the size.
+
+    Returns
+    -------
+    str
+        SHA-256 of the file, as ``sha256sum`` gives it.
+
+    Raises
+    ------
+    CheckpointError
+        These are no official weights, the file's name is another one, or it cannot be written.
+    """
+    if out.suffix != ".safetensors":
+        raise CheckpointError(f"cannot convert to {out}: name a .safetensors file")
+    if weights.exists() and not is_archive(weights):
+        raise CheckpointError(f"{weights} is neither a .safetensors checkpoint nor a .pt of official weights")
+    save_model(load_model(weights, device="cpu"), out, half=half)
+    with open(out, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_metadata(path: str | Path) -> dict[str, str]:
     """What a checkpoint states beside its tensors, which are not read.
 
@@ -143,6 +194,8 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     CheckpointError
         There is no such file, or it cannot be read.
     """
+    if is_archive(Path(path)):
+        return read_official(Path(path))[0].facts
     return _opened(Path(path), with_tensors=False)[0]
 
 
@@ -199,7 +252,37 @@ def _load_file(path: Path) -> Music2Latent2:
     model.metadata = {key: text for key, text in header.items() if key not in OWN_KEYS}
     trained = header.get("trained", "yes")
     model.weights_id = f"sha256:{sha256}" if trained == "yes" else trained.removeprefix("no: ")
+    if _is_official(model):
+        model.weights_id = _official_id(model)
     return model
+
+
+def _load_official(path: Path) -> Music2Latent2:
+    """Official weights: the encoder is read, all else is mapped from the file."""
+    official, tensors = read_official(path)
+    with torch.device("meta"):
+        model = Music2Latent2(ModelConfig.preset(official.preset))
+    for name, expected in model.state_dict().items():
+        if tensors[name].shape != expected.shape:
+            raise CheckpointError(
+                f"{path} holds another size of {official.preset}: {name} is {tuple(tensors[name].shape)}, "
+                f"not {tuple(expected.shape)}"
+            )
+    weights = {name: tensor.float() for name, tensor in tensors.items()}
+    weights |= {name: tensor.clone() for name, tensor in weights.items() if name.startswith("encoder.")}
+    model.load_state_dict(weights, strict=True, assign=True)
+    model.metadata = {**official.facts}
+    model.weights_id = _official_id(model)
+    return model
+
+
+def _is_official(model: Music2Latent2) -> bool:
+    return model.config.name in OFFICIAL and "source" in model.metadata
+
+
+def _official_id(model: Music2Latent2) -> str:
+    """Name of official weights: the same for the published file and for what was made of it, by what embeds."""
+    return f"{model.config.name}:{tensors_sha256(model.encoder.state_dict())}"
 
 
 def _random_by_name(name: str) -> Music2Latent2:

@@ -53,7 +53,9 @@ class Run:
         self.folder, self.config, self.objective, self.optimizer = folder, config, objective, optimizer
         self.step = 0  # steps done
         self.averaged = copy.deepcopy(objective.model).requires_grad_(False).eval().to(fabric.device)
-        self.averaged.metadata = {}  # what the weights that it begins with state is no longer true
+        # of what the weights that it begins with state, no more is true of what they become
+        kept = ("licence", "citation")
+        self.averaged.metadata = {key: value for key, value in self.averaged.metadata.items() if key in kept}
         # the same memory, called as the objective calls it
         self._average = {f"model.{name}": value for name, value in self.averaged.state_dict().items()}
         self._leads, self._device = fabric.is_global_zero, _name(fabric)

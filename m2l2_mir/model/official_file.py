@@ -1,0 +1,129 @@
+"""Official weights as published: which there are, and how their ``.pt`` files are read.
+
+Such a file is a zip archive of a pickle and of raw tensors, written by ``torch.save``: a mapping whose
+``gen_state_dict`` holds the weights to infer with, beside what training left there (optimizer, counters, numpy
+scalars). Only that mapping is used. The pickle is read by PyTorch's restricted reader (``weights_only=True``), in
+which no name of the file is ever looked up: those of numpy stand for an empty object, any other is refused.
+
+Tensors are mapped from the file, not read: what is not used costs neither time nor memory.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
+
+from m2l2_mir.errors import CheckpointError
+from m2l2_mir.model.official import convert_codicodec
+
+__all__ = ["OFFICIAL", "Official", "is_archive", "read_official", "tell_terms"]
+
+STATE = "gen_state_dict"
+
+
+@dataclass(frozen=True)
+class Official:
+    """Published weights that this package can read; none are included in it."""
+
+    preset: str
+    repository: str  # on the model hub
+    file: str
+    mark: str  # a tensor that tells its state dict from others
+    convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]  # published state dict -> that of the preset
+    licence: str
+    citation: str
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What every checkpoint made of these weights states."""
+        source = f"a file in the format of {self.repository}, {self.file}; not compared with a checksum"
+        return {"licence": self.licence, "citation": self.citation, "source": source}
+
+
+OFFICIAL = {
+    "codicodec": Official(
+        preset="codicodec",
+        repository="SonyCSLParis/codicodec",
+        file="codicodec.pt",
+        mark="mask_embedding",
+        convert=convert_codicodec,
+        licence="CC BY-NC 4.0",
+        citation="CoDiCodec: Unifying Continuous and Discrete Compressed Representations of Audio, arXiv 2509.09836",
+    ),
+}
+
+
+class _Nothing:
+    """Stands for whatever a file holds beside its tensors: takes any argument, keeps none."""
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, _: object) -> None: ...
+
+
+def is_archive(path: Path) -> bool:
+    """Whether the file could be one that ``torch.save`` wrote; its content is not read."""
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+def read_official(path: Path) -> tuple[Official, dict[str, Tensor]]:
+    """Return whose weights a published file holds, and the state dict of their preset, mapped from the file.
+
+    Raises
+    ------
+    CheckpointError
+        The file is damaged, holds more than weights, or the weights of another network.
+    """
+    published = _state(path)
+    for official in OFFICIAL.values():
+        if official.mark in published:
+            try:
+                return official, official.convert(published)
+            except CheckpointError as error:
+                raise CheckpointError(f"{path}: {error}") from error
+    raise CheckpointError(f"{path} holds none of the official networks that are known: {', '.join(OFFICIAL)}")
+
+
+@cache  # once in a process
+def tell_terms(official: Official) -> None:
+    """Say on standard error under which licence official weights are, and what to cite."""
+    print(f"{official.preset}: weights under {official.licence}; cite {official.citation}", file=sys.stderr)
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    try:
+        names = get_unsafe_globals_in_checkpoint(path)
+        if code := sorted(name for name in names if not name.startswith("numpy.")):
+            raise CheckpointError(
+                f"{path} names code to run ({', '.join(code[:3])}), which no file of weights needs: it was not run; "
+                "fetch the file from its publisher"
+            )
+        # numpy's own names would call numpy: an object that does nothing takes their place
+        with safe_globals([(_Nothing, name) for name in names]):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(
+            f"{path} is not a readable file of official weights ({reason}); fetch it again"
+        ) from error
+    state = content.get(STATE) if isinstance(content, dict) else None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} is no file of official weights: it has no {STATE!r}")
+    if other := [str(name) for name, value in state.items() if not _is_weights(name, value)]:
+        raise CheckpointError(f"{path}: {other[0]!r} of {STATE!r} is no tensor of numbers on its own")
+    return state
+
+
+def _is_weights(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta

@@ -1,0 +1,189 @@
+"""Files of official weights: only tensors are taken, nothing of a file is run, terms are told, conversion is exact."""
+
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from m2l2_mir.errors import CheckpointError
+from m2l2_mir.model import hub
+from m2l2_mir.model.catalogue import describe
+from m2l2_mir.model.checkpoint import load_model, read_metadata, tensors_sha256
+from m2l2_mir.model.official_file import OFFICIAL
+
+LICENCE = "CC BY-NC 4.0"
+WAVEFORM = 0.1 * np.random.default_rng(0).standard_normal(9000).astype(np.float32)
+
+
+def embeddings(model):
+    return model.encode(WAVEFORM, 48_000)
+
+
+def test_terms_are_told_once_and_stated(official_pt, capsys):
+    model = load_model(official_pt, device="cpu")
+    told = capsys.readouterr().err
+    assert re.fullmatch(r"codicodec: weights under CC BY-NC 4\.0; cite CoDiCodec: .*, arXiv 2509\.09836\n", told)
+    load_model(official_pt, device="cpu")
+    assert capsys.readouterr().err == ""
+    assert model.trained
+    assert model.metadata["licence"] == LICENCE
+    assert read_metadata(official_pt) == model.metadata
+    facts = describe(str(official_pt))
+    assert (facts["licence"], facts["name"]) == (LICENCE, "codicodec")
+    assert "2509.09836" in facts["citation"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_encoding_reads_the_encoder_alone(official_pt):
+    model = load_model(official_pt, device="cpu")
+    embeddings(model)
+    start = model.consistency.noise_mlp[0].weight.data_ptr()
+    mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "codicodec.pt" in line]
+    ranges = [[int(end, 16) for end in mapping[0].split("-")] for mapping in mappings]
+
+    def mapped(tensor):
+        return any(first <= tensor.data_ptr() < last for first, last in ranges)
+
+    assert any(first <= start < last for first, last in ranges)
+    for name, parameter in model.named_parameters():
+        assert mapped(parameter) == (not name.startswith("encoder.")), name
+
+
+def test_a_converted_file_is_the_same_model(m2l2, official_pt, tmp_path, capsys):
+    out = tmp_path / "own.safetensors"
+    code, printed, _ = m2l2("models", "convert", official_pt, out)
+    assert (code, printed) == (0, f"{hashlib.sha256(out.read_bytes()).hexdigest()}  own.safetensors\n")
+    assert read_metadata(out)["licence"] == LICENCE
+    assert "2509.09836" in read_metadata(out)["citation"]
+    published, converted = (load_model(path, device="cpu") for path in (official_pt, out))
+    assert published.weights_id == converted.weights_id  # a store made with one goes on with the other
+    assert published.weights_id == f"codicodec:{tensors_sha256(converted.encoder.state_dict())}"
+    for name, tensor in published.state_dict().items():
+        assert torch.equal(converted.state_dict()[name], tensor), name
+    half = tmp_path / "half.safetensors"
+    assert m2l2("models", "convert", official_pt, half, "--half")[0] == 0
+    assert load_model(half, device="cpu").weights_id != published.weights_id
+    assert half.stat().st_size < 0.6 * out.stat().st_size
+
+
+def test_convert_says_what_it_does_not_take(m2l2, official_pt, tmp_path):
+    out = tmp_path / "own.safetensors"
+    (tmp_path / "notes.txt").write_text("Allegro")
+    for arguments, message in (
+        ((tmp_path / "notes.txt", out), r"notes\.txt is neither a \.safetensors checkpoint nor a \.pt"),
+        ((tmp_path / "absent.pt", out), r"no checkpoint at .*absent\.pt"),
+        ((official_pt, tmp_path / "own.pt"), r"own\.pt: name a \.safetensors file"),
+        ((official_pt, out, "--notes", tmp_path / "notes.txt"), "--notes are for weights of a run's folder"),
+    ):
+        code, printed, error = m2l2("models", "convert", *arguments)
+        assert (code, printed) == (2, "")
+        assert re.fullmatch(rf"(codicodec: weights.*\n)?m2l2: .*{message}.*\n", error)
+    assert not out.exists()
+
+
+class Bomb:
+    """Unpickling this creates a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+class NumpyBomb:
+    """Names a function of numpy that would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return np.save, (str(self.path), 0)
+
+
+def test_nothing_of_a_file_is_run(official_pt, published_state, tmp_path):
+    crater = tmp_path / "crater.npy"
+    bombed = tmp_path / "bombed.pt"
+    for place in ({"it": Bomb(crater)}, {"gen_state_dict": {**published_state, "latents": Bomb(crater)}}):
+        torch.save({"gen_state_dict": published_state, **place}, bombed)
+        with pytest.raises(CheckpointError, match=r"bombed\.pt names code to run \(.*it was not run"):
+            load_model(bombed, device="cpu")
+        assert not crater.exists()
+    torch.save({"gen_state_dict": published_state, "it": NumpyBomb(crater)}, bombed)
+    assert torch.equal(embeddings(load_model(bombed, device="cpu")), embeddings(load_model(official_pt, device="cpu")))
+    assert not crater.exists()
+    np.save(crater, 0)
+    assert crater.exists()  # it would have worked
+
+
+def test_other_files_are_refused(official_pt, published_state, tmp_path):
+    content = official_pt.read_bytes()
+    for size, message in ((len(content) // 2, "not a readable"), (0, "not a readable")):
+        official_pt.write_bytes(content[:size])
+        with pytest.raises(CheckpointError, match=message) as caught:
+            load_model(official_pt, device="cpu")
+        assert "\n" not in str(caught.value)
+    larger = {**published_state, "latents": torch.zeros(1, 130, 128)}
+    for state, message in (
+        ({"weights": published_state}, "it has no 'gen_state_dict'"),
+        ({"gen_state_dict": [1]}, "it has no 'gen_state_dict'"),
+        ({"gen_state_dict": {"a.weight": torch.zeros(1)}}, "none of the official networks"),
+        ({"gen_state_dict": {**published_state, "it": 3}}, "'it' of 'gen_state_dict' is no tensor"),
+        ({"gen_state_dict": {**published_state, "it": torch.zeros(1)}}, r"other\.pt: .*unknown tensors it"),
+        ({"gen_state_dict": larger}, r"another size of codicodec: encoder\.latents is \(130, 128\), not \(128, 128\)"),
+    ):
+        torch.save(state, tmp_path / "other.pt")
+        with pytest.raises(CheckpointError, match=message):
+            load_model(tmp_path / "other.pt", device="cpu")
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What is asked of the model hub, which cannot be reached."""
+    library, asked = pytest.importorskip("huggingface_hub"), []
+
+    def unreachable(url):
+        asked.append(url)
+        raise RuntimeError("no route to host")  # as other libraries' errors, no OSError
+
+    monkeypatch.setattr(library, "get_hf_file_metadata", unreachable)
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: None)
+    return asked
+
+
+def test_a_name_is_looked_for_here_before_it_is_downloaded(official_pt, tmp_path, monkeypatch, asked):
+    library = pytest.importorskip("huggingface_hub")
+    monkeypatch.setenv("M2L2_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointError, match=r"cannot be downloaded \(RuntimeError\): get codicodec\.pt") as caught:
+        load_model("codicodec", device="cpu")
+    assert str(tmp_path / "models" / "codicodec.pt") in str(caught.value)
+    assert len(asked) == 1
+    assert asked[0].endswith("SonyCSLParis/codicodec/resolve/main/codicodec.pt")
+
+    expected = embeddings(load_model(official_pt, device="cpu"))
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: str(official_pt))  # from an earlier download
+    assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(library, "get_hf_file_metadata", lambda url: None)
+    monkeypatch.setattr(library, "hf_hub_download", lambda repository, file: str(official_pt))
+    assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
+    (tmp_path / "models").mkdir()
+    own = official_pt.rename(tmp_path / "models" / "codicodec.pt")
+    assert hub.local_path(OFFICIAL["codicodec"]) == own
+    assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
+    assert len(asked) == 1
+
+
+def test_only_loading_downloads(m2l2, small_codicodec, tmp_path, monkeypatch, asked):
+    monkeypatch.setenv("M2L2_CACHE", str(tmp_path))
+    row = next(row for row in json.loads(m2l2("models", "list", "--json")[1]) if row["name"] == "codicodec")
+    assert (row["weights"], row["licence"]) == ("official, to be downloaded", LICENCE)
+    facts = json.loads(m2l2("models", "show", "codicodec", "--json")[1])
+    assert (facts["weights"], facts["licence"]) == ("official, to be downloaded", LICENCE)
+    assert not load_model("random:codicodec", device="cpu").trained
+    assert asked == []
