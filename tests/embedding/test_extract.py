@@ -236,6 +236,13 @@ def test_features_before_the_bottleneck(tmp_path, model):
     np.testing.assert_allclose(store.chunks("a.wav"), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_the_licence_of_the_weights_travels_with_the_embeddings(tmp_path, model, monkeypatch):
+    path = write(tmp_path / "a.wav", CHUNK)
+    monkeypatch.setattr(model, "metadata", {"licence": "CC BY-NC 4.0", "citation": "Someone, 2025", "steps": 7})
+    stated = extract(path, out=tmp_path / "store", model=model).provenance
+    assert (stated["licence"], stated["citation"], "steps" in stated) == ("CC BY-NC 4.0", "Someone, 2025", False)
+
+
 def test_an_excerpt_is_embedded_as_a_file_of_its_own(tmp_path, model):
     path = write(tmp_path / "a.wav", 4 * RATE, seed=1)
     save(tmp_path / "part.wav", load(path)[0][:, RATE : 3 * RATE], RATE)
