@@ -21,6 +21,7 @@ from m2l2_mir.cli_corpus import corpus, pack
 from m2l2_mir.cli_datasets import DataHomeOption, SeedOption, SizeOption, datasets, load_and_render
 from m2l2_mir.cli_disentangle import disentangle
 from m2l2_mir.cli_doctor import doctor
+from m2l2_mir.cli_excerpt import ExcerptOption, LoudnessOption, read_excerpt
 from m2l2_mir.cli_index import index
 from m2l2_mir.cli_models import models
 from m2l2_mir.cli_predict import predict
@@ -67,7 +68,10 @@ app.add_typer(probe, name="probe")
 app.add_typer(index, name="index")
 
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A name of 'm2l2 models list', a .safetensors or official .pt file, random:PRESET.")
+    str,
+    typer.Option(
+        "--model", "-m", help="A name of 'm2l2 models list', a .safetensors or official .pt file, random:PRESET."
+    ),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -92,8 +96,8 @@ def embed(
             help="bottleneck: the summary embeddings; pre-bottleneck: the activations before it.",
         ),
     ] = "bottleneck",
-    excerpt: Annotated[str | None, typer.Option(help="Start and length in seconds, as in 30,60.")] = None,
-    loudness: Annotated[float | None, typer.Option(help="Bring each file to this loudness in LUFS, as in -23.")] = None,
+    excerpt: ExcerptOption = None,
+    loudness: LoudnessOption = None,
     jobs: Annotated[int | None, typer.Option(help="Threads; default: the cores this process may use.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Chunks in one pass through the encoder.")] = None,
     size: SizeOption = "default",
@@ -130,7 +134,7 @@ def embed(
             device=device,
             keep=keep,  # type: ignore[arg-type]  # checked there, to be told in one line
             features=features,  # type: ignore[arg-type]
-            excerpt=_excerpt(excerpt),
+            excerpt=read_excerpt(excerpt),
             loudness=loudness,
             jobs=jobs,
             batch_size=batch_size,
@@ -209,16 +213,6 @@ def _root(
     if version:
         typer.echo(f"m2l2-mir {__version__}")
         raise typer.Exit
-
-
-def _excerpt(text: str | None) -> tuple[float, float] | None:
-    if text is None:
-        return None
-    try:
-        start, length = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"--excerpt takes START,LENGTH in seconds, as in 30,60; got {text!r}") from error
-    return start, length
 
 
 def _no_untrained_warnings() -> None:

@@ -6,21 +6,16 @@ import json
 import shlex
 import sys
 import warnings
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
 from m2l2_mir.cli_datasets import DataHomeOption, SizeOption
 from m2l2_mir.cli_equivariance import equivariance
+from m2l2_mir.cli_excerpt import ExcerptOption, LoudnessOption, read_excerpt
 from m2l2_mir.errors import M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
-
-if TYPE_CHECKING:
-    from m2l2_mir.probe.plan import Plan
-    from m2l2_mir.probe.rows import Row
-    from m2l2_mir.probe.sources import Sources
 
 DONE_WITH_FAILURES = 3
 MOST_NAMED = 4
@@ -71,6 +66,8 @@ def run_probes(
     features: Annotated[
         str, typer.Option(metavar="[bottleneck|pre-bottleneck]", help="As in 'm2l2 embed'.")
     ] = "bottleneck",
+    excerpt: ExcerptOption = None,
+    loudness: LoudnessOption = None,
     seeds: Annotated[
         int | None, typer.Option(help="Each redraws folds and initialisations. Default: 5, with --quick 2.")
     ] = None,
@@ -100,43 +97,50 @@ def run_probes(
     same folds. Run the same command again to go on after an interruption: embeddings and finished probes are kept.
     In the end the model's read-outs are fitted on all tracks and kept, for 'm2l2 predict'.
     """
+    from m2l2_mir.probe.inputs import Extraction
+    from m2l2_mir.probe.plan import SEEDS
     from m2l2_mir.probe.recipe import probe_names
     from m2l2_mir.probe.report import write_report
+    from m2l2_mir.probe.request import Request, request_probe
     from m2l2_mir.probe.sources import Sources
     from m2l2_mir.probe.space import View
 
     warnings.simplefilter("ignore", UntrainedWarning)
     named = bool(stores or embedders or vectors)
-    sources = Sources(
-        models=models or ([] if named else [DEFAULT_MODEL]),
-        stores=stores or [],
-        embedders=embedders or [],
-        vectors=vectors or [],
+    request = Request(
+        sources=Sources(
+            models=models or ([] if named else [DEFAULT_MODEL]),
+            stores=stores or [],
+            embedders=embedders or [],
+            vectors=vectors or [],
+        ),
+        out=out,
+        dataset=dataset,
+        label=label,
+        splits=splits or (),
+        readouts=readouts or (),
+        folds=folds,
+        seeds=seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS,
+        size="quick" if quick else size,
+        data_home=data_home,
+        extraction=Extraction(
+            device=device,
+            jobs=jobs,
+            features=cast("Any", features),  # checked where it is used
+            excerpt=read_excerpt(excerpt),
+            loudness=loudness,
+        ),
+        command=shlex.join(["m2l2", *sys.argv[1:]]),
+        overwrite=overwrite,
+        say=None if as_json else typer.echo,
     )
-    settings: dict[str, Any] = {
-        "dataset": dataset,
-        "label": label,
-        "splits": splits or (),
-        "readouts": readouts or (),
-        "seeds": seeds if seeds is not None else QUICK_SEEDS if quick else None,
-        "folds": folds,
-        "size": "quick" if quick else size,
-        "data_home": data_home,
-        "views": [View(slots=one, pooling=pooling) for one in slots or ["flatten"]],
-        "features": features,
-        "device": device,
-        "jobs": jobs,
-        "curve": curve,
-        "overwrite": overwrite,
-        "quiet": as_json,
-        "command": shlex.join(["m2l2", *sys.argv[1:]]),
-    }
+    views = [View(slots=one, pooling=pooling) for one in slots or ["flatten"]]
     wanted = list(dict.fromkeys(one for name in names for one in (probe_names() if name == "all" else [name])))
     told: list[dict[str, Any]] = []
     failures = 0
     for name in wanted:
         try:
-            scores, fitted = _run_one(name, sources, out, **settings)
+            scores, fitted = request_probe(name, request, views=views, curve=curve)
         except M2L2Error as error:
             if len(wanted) == 1:
                 raise
@@ -144,6 +148,8 @@ def run_probes(
             told.append({"probe": name, "error": str(error)})
             typer.echo(f"{name}: {error}", err=True)
             continue
+        if not as_json:
+            _tell(scores, fitted, out)
         failures += any(section["left_out"] for section in scores["sections"])
         told.append(
             {
@@ -253,88 +259,15 @@ def check(
         )
 
 
-def _run_one(name: str, sources: Sources, out: Path, **settings: Any) -> tuple[dict[str, Any], list[Path]]:
-    """Plan, gather rows, fit, write and show one probe; gives its scores and where fitted probes are."""
-    from dataclasses import replace
-
-    from m2l2_mir.dataset.dataset import load_dataset
+def _tell(scores: dict[str, Any], fitted: list[Path], out: Path) -> None:
     from m2l2_mir.probe.final_fit import FITTED
-    from m2l2_mir.probe.oracles import oracle_rows
-    from m2l2_mir.probe.plan import SEEDS, plan_probe
-    from m2l2_mir.probe.recipe import find_probe
-    from m2l2_mir.probe.results import refuse_other
-    from m2l2_mir.probe.running import run_into
-    from m2l2_mir.progress import CountProgress
 
-    quiet = settings["quiet"]
-    name, recipe = find_probe(name)
-    with CountProgress("reading scores", quiet=quiet) as progress:
-        data = load_dataset(
-            settings["dataset"] or recipe.dataset,
-            data_home=settings["data_home"],
-            size=settings["size"],
-            progress=progress,
-        )
-    plan = plan_probe(
-        name,
-        recipe,
-        data,
-        label=settings["label"],
-        splits=settings["splits"],
-        readouts=settings["readouts"],
-        seeds=SEEDS if settings["seeds"] is None else settings["seeds"],
-        folds=settings["folds"],
-    )
-    if not quiet:
-        typer.echo(f"{name}: {len(plan.track_ids)} tracks of {data.name}, {plan.seeds} seeds")
-    if not settings["overwrite"]:
-        refuse_other(out, name, {**plan.settings, "seeds": plan.seeds})  # before anything is embedded
-    rows, notes = _rows(plan, sources, settings)
-    plan = replace(plan, notes=(*plan.notes, *notes))
-    rows += oracle_rows(plan.dataset, plan.recipe.oracles)
-    scores, fitted = run_into(
-        out,
-        plan,
-        rows,
-        command=settings["command"],
-        overwrite=settings["overwrite"],
-        curve=settings["curve"],
-        jobs=settings["jobs"],
-        quiet=quiet,
-    )
-    if not quiet:
-        _show(scores, out / name)
-        if len(fitted) > MOST_NAMED:
-            typer.echo(f"Fitted probes: {len(fitted)} in {out / name / FITTED}")
-        elif fitted:
-            typer.echo("\n".join(f"Fitted probe: {place}" for place in fitted))
-    return scores, fitted
-
-
-def _rows(plan: Plan, sources: Sources, settings: dict[str, Any]) -> tuple[list[Row], list[str]]:
-    from m2l2_mir.embedding.pipeline import keep_freed_memory
-    from m2l2_mir.probe.inputs import Extraction
-    from m2l2_mir.probe.sources import gather_rows
-    from m2l2_mir.progress import CountProgress, EmbedProgress
-
-    quiet = settings["quiet"]
-
-    def observe(name: str) -> AbstractContextManager[Any]:
-        if not quiet:
-            typer.echo(f"  embeddings of {name}")
-        return EmbedProgress(quiet=quiet)
-
-    keep_freed_memory()
-    extraction = Extraction(
-        device=settings["device"], jobs=settings["jobs"], features=settings["features"], observe=observe
-    )
-    return gather_rows(
-        plan,
-        sources,
-        views=settings["views"],
-        extraction=extraction,
-        count=lambda title: CountProgress(title, quiet=quiet),
-    )
+    folder = out / str(scores["probe"])
+    _show(scores, folder)
+    if len(fitted) > MOST_NAMED:
+        typer.echo(f"Fitted probes: {len(fitted)} in {folder / FITTED}")
+    elif fitted:
+        typer.echo("\n".join(f"Fitted probe: {place}" for place in fitted))
 
 
 def _show(scores: dict[str, Any], folder: Path) -> None:

@@ -57,6 +57,10 @@ def test_a_table_with_a_model_and_vectors(m2l2, table: str, tmp_path: Path) -> N
     assert best["parity"] == best["log-mel"] == 1
     assert best["shuffled labels"] < 0.9
     assert any("untrained" in note for note in scores["notes"])
+    # The untrained row is none of the weights that "random:NAME" names.
+    made = {row["name"]: row for row in scores["settings"]["rows"]}
+    hashes = [store["weights_sha256"] for store in made["untrained m2l2-tiny"]["stores"]]
+    assert len({*hashes, made["random:m2l2-tiny"]["store"]["weights_sha256"]}) == 3
     report = (out / "report.html").read_text(encoding="utf-8")
     assert scores["command"].startswith("m2l2 probe run genre --dataset ")
     assert "29 of 30" in report.replace("\u00a0", " ")
@@ -107,6 +111,48 @@ def test_all_rows_hear_the_excerpt_of_a_store(m2l2, table: str, tmp_path: Path) 
     assert "was made with excerpt None, " in err
 
 
+def test_an_excerpt_that_is_asked_for(m2l2, table: str, tmp_path: Path) -> None:
+    run = ["probe", "run", "genre", "--dataset", table, *TINY, "--seeds", "1", "--folds", "2", "--loudness", "-20"]
+    assert m2l2(*run, "--excerpt", "0.1,0.3", "--out", tmp_path / "out")[0] == 3
+    scores = read_scores(tmp_path / "out")["genre"]
+    assert "all rows hear 0.3 s of each file from 0.1 s on" in scores["notes"]
+    made = {row["name"]: row for row in scores["settings"]["rows"]}
+    store = made["random:m2l2-tiny"]["store"]
+    assert (store["excerpt"], store["loudness"]) == ([0.1, 0.3], -20)
+    m2l2("embed", f"dataset:{table}", "--out", tmp_path / "store", "--model", "random:m2l2-tiny")
+    code, _, err = m2l2(*run, "--excerpt", "0.1,0.3", "--store", tmp_path / "store", "--out", tmp_path / "other")
+    assert code == 2
+    assert "was made with excerpt None, and (0.1, 0.3) is asked for" in err
+
+
+def test_the_learning_curve_of_a_finished_probe_is_kept(m2l2, table: str, tmp_path: Path) -> None:
+    run = [
+        "probe",
+        "run",
+        "genre",
+        "--dataset",
+        table,
+        *TINY,
+        "--seeds",
+        "1",
+        "--folds",
+        "2",
+        "--out",
+        tmp_path / "out",
+    ]
+    run += ["--vectors", tmp_path / "parity.parquet", "--learning-curve"]
+    vectors = pd.DataFrame({"track_id": [f"{number:02}.wav" for number in range(30)], "x": np.arange(30) % 2 * 1.0})
+    vectors.to_parquet(tmp_path / "parity.parquet")
+    assert m2l2(*run)[0] == 3
+    curve = tmp_path / "out" / "genre" / "learning-curve.json"
+    before = curve.stat().st_mtime_ns
+    assert m2l2(*run)[0] == 3
+    assert curve.stat().st_mtime_ns == before
+    # That of other settings is made again with the scores.
+    assert m2l2(*run, "--slots", "mean", "--overwrite")[0] == 3
+    assert curve.stat().st_mtime_ns > before
+
+
 def test_check_embedder(m2l2, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "my_levels.py").write_text(
         "import numpy as np\nclass Level:\n    name, sample_rate = 'level', 8000\n"
@@ -136,6 +182,8 @@ def test_list(m2l2) -> None:
         (["genre", "--dataset", "TABLE", "--readout", "linear-regression"], "genre has classes"),
         (["key", "--dataset", "TABLE"], "has no label 'key'"),
         (["genre", "--dataset", "TABLE", "--store", "nowhere"], "nowhere is no embedding store"),
+        (["genre", "--dataset", "table:nowhere.csv", "--vectors", "mine.npy"], "mine.npy is no file"),
+        (["genre", "--dataset", "TABLE", "--excerpt", "3"], "--excerpt takes START,LENGTH in seconds"),
     ],
 )
 def test_wrong_use_is_one_line(m2l2, table: str, tmp_path: Path, arguments, message: str) -> None:

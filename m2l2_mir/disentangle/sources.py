@@ -37,7 +37,7 @@ from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model, random_model
 from m2l2_mir.probe.baseline_vectors import baseline_vectors
 from m2l2_mir.probe.baselines import VERSION as BASELINES_VERSION
-from m2l2_mir.probe.inputs import config_of, model_name
+from m2l2_mir.probe.inputs import UNTRAINED_SEED, config_of, model_name
 
 __all__ = [
     "Source",
@@ -191,7 +191,7 @@ def untrained_source(
     if config is None:
         return None
     name = f"untrained {config.name}"
-    store = embed(random_model(config, seed), name, dataset, jobs=jobs, observe=observe)
+    store = embed(random_model(config, UNTRAINED_SEED + seed), name, dataset, jobs=jobs, observe=observe)
     made = store_source(store, name)
     return Source(
         name=name,

@@ -15,12 +15,13 @@ from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.errors import InputError
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.probe.alteration import Alteration, Means, altered_dataset, can_alter
+from m2l2_mir.probe.altered_tracks import draw_tracks
 from m2l2_mir.probe.embedders import embedder_row, load_embedder
-from m2l2_mir.probe.equivariance import draw_tracks
 from m2l2_mir.probe.inputs import Extraction, config_of, model_name, model_store, store_rows, untrained_rows
 from m2l2_mir.probe.plan import Plan
 from m2l2_mir.probe.rows import Row, hand_made_rows
 from m2l2_mir.probe.sources import Sources
+from m2l2_mir.probe.space import View
 
 __all__ = ["AlteredRows", "gather_altered"]
 
@@ -37,6 +38,7 @@ def gather_altered(
     *,
     means: Sequence[Means] = (),
     tracks: int,
+    view: View = View(),  # noqa: B008 (frozen)
     extraction: Extraction = Extraction(),  # noqa: B008 (frozen)
     count: Counting = lambda _: nullcontext(),
 ) -> AlteredRows:
@@ -54,6 +56,8 @@ def gather_altered(
         "rendering", "vocoder"; none: all that the data set allows.
     tracks
         How many are drawn to be altered, of those that the first split tests.
+    view
+        How embeddings become vectors.
     extraction
         How models are run.
     count
@@ -94,23 +98,23 @@ def gather_altered(
             )
         with count("rendering") as progress:
             others.render(jobs=extraction.jobs, progress=progress)
-        altered[one] = _rows(others, sources, extraction, count)
-    return _rows(dataset, sources, extraction, count), altered, positions
+        altered[one] = _rows(others, sources, view, extraction, count)
+    return _rows(dataset, sources, view, extraction, count), altered, positions
 
 
-def _rows(dataset: Dataset, sources: Sources, extraction: Extraction, count: Counting) -> list[Row]:
+def _rows(dataset: Dataset, sources: Sources, view: View, extraction: Extraction, count: Counting) -> list[Row]:
     paths = dataset.tracks["path"].astype(str).tolist()
     rows: list[Row] = []
     configs: list[tuple[str, ModelConfig]] = []
     for model in sources.models:
         store = model_store(model, dataset, extraction)
-        rows += store_rows(store, model_name(model), dataset)
+        rows += store_rows(store, model_name(model), dataset, [view])
         if (config := config_of(store)) is not None:
             configs.append((model_name(model), config))
     for reference in sources.embedders:
         with count(f"embedding with {reference}") as progress:
             rows.append(embedder_row(load_embedder(reference), paths, progress=progress))
-    for row in untrained_rows(configs, dataset, seeds=1, extraction=extraction):
+    for row in untrained_rows(configs, dataset, seeds=1, view=view, extraction=extraction):
         # One initialisation, since all altered tracks have to be embedded with each.
         rows.append(replace(row, load=lambda _, first=row.load: first(0), about=f"{row.about}: one draw"))  # type: ignore[misc]
     with count("hand-made features") as progress:

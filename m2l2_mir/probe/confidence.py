@@ -4,8 +4,9 @@ confidence = sigmoid(slope * logit(highest probability) + offset)
 
 The probability that a read-out gives its best class is not the chance of being right: read-outs are over- or
 underconfident, and a tempo within 4 % is more than one bin of bpm. So the two are related by logistic regression on the
-held-out predictions of the cross-validation, whose read-outs had the tracks' groups nowhere in training. A read-out
-without probabilities, or whose probabilities do not tell right from wrong on held-out folds, has one confidence for all
+held-out predictions of the cross-validation, whose read-outs had the track itself nowhere in training, nor its group
+where the split keeps groups whole; where it does not, the confidence is for tracks of known groups. A read-out without
+probabilities, or whose probabilities do not tell right from wrong on held-out groups, has one confidence for all
 tracks: the share that was right.
 
 Sources: J. Platt, "Probabilistic outputs for support vector machines", 1999, with its targets, which stay inside 0 and
@@ -24,12 +25,14 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe.selection import inner_folds
 
 __all__ = ["Confidence"]
 
 Floats = NDArray[np.float64]
 
 _CLIP = 1e-6
+_PARTS = 5  # that groups are dealt into
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +44,8 @@ class Confidence:
     slope, offset
         Of the logistic curve; slope 0: the same for all tracks.
     brier, brier_constant
-        Mean squared error of the confidence on held-out folds that the curve was not learnt from, and that of the share
-        of right estimates alone. Where the first is not smaller, the slope is 0.
+        Mean squared error of the confidence on held-out groups that the curve was not learnt from, and that of the
+        share of right estimates alone. Where the first is not smaller, the slope is 0.
     """
 
     slope: float
@@ -58,7 +61,7 @@ class Confidence:
             )
 
     @classmethod
-    def learn(cls, probability: ArrayLike | None, right: ArrayLike, folds: ArrayLike, tracks: ArrayLike) -> Self:
+    def learn(cls, probability: ArrayLike | None, right: ArrayLike, groups: ArrayLike, tracks: ArrayLike) -> Self:
         """Learn from held-out predictions.
 
         Parameters
@@ -67,8 +70,9 @@ class Confidence:
             The highest of each; None of a regression.
         right : array-like [predictions]
             0 or 1.
-        folds : array-like [predictions]
-            Each is left out in turn, to see what the curve is worth.
+        groups : array-like [predictions]
+            Of the tracks. Parts of them are left out in turn, in all seeds at once, to see what the curve is worth; a
+            fold would not do, since it holds other tracks for each seed.
         tracks : array-like [predictions]
             Predictions of one track, from several seeds, count as one.
 
@@ -89,11 +93,11 @@ class Confidence:
         shares = np.full(len(hits), 0.5) if probability is None else np.asarray(probability, dtype=np.float64)
         _, place, seen = np.unique(np.asarray(tracks), return_inverse=True, return_counts=True)
         weights = 1 / seen[place]
-        names = np.asarray(folds)
+        codes = np.unique(np.asarray(groups), return_inverse=True)[1]
         curve, constant = np.empty(len(hits)), np.empty(len(hits))
-        for fold in np.unique(names):
-            held_out = names == fold
-            others = ~held_out if not held_out.all() else held_out  # of a single fold there is nothing better
+        everything = np.arange(len(hits))
+        parts = inner_folds((hits > 0).astype(np.int64), codes, _PARTS, np.random.RandomState(0))
+        for others, held_out in parts or [(everything, everything)]:  # of a single group there is nothing better
             for answer, slopes in ((curve, True), (constant, False)):
                 slope, offset = _fit(shares[others], hits[others], weights[others], slopes=slopes)
                 answer[held_out] = expit(slope * _logit(shares[held_out]) + offset)

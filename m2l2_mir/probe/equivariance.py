@@ -9,8 +9,8 @@ Conventions
 -----------
 * Read-outs are fitted on the folds of the probe, on unaltered tracks alone; a track is altered where it is held out.
 * What is measured of the estimates: :mod:`m2l2_mir.probe.following`.
-* Tempi and pitches that a change would move out of the range of all labels are not drawn: a read-out that cannot reach
-  them would look as if it did not follow.
+* A change that leads to a label which the read-out cannot give is not scored: it would look as if it was not followed.
+  Which tracks and changes there are: :mod:`m2l2_mir.probe.altered_tracks`.
 
 References
 ----------
@@ -34,71 +34,17 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.probe.alteration import Alteration
 from m2l2_mir.probe.experiment import SHUFFLED, section_of, section_vectors, with_controls
 from m2l2_mir.probe.fitting import FoldItems, fit_folds
-from m2l2_mir.probe.following import ALTERATIONS, Estimates, labels_altered, score_following
+from m2l2_mir.probe.following import Estimates, check_movable, reachable, score_following
+from m2l2_mir.probe.following_words import FOLLOWING_NOTES, following_sentence
 from m2l2_mir.probe.plan import Plan
 from m2l2_mir.probe.resampling import DRAWS
 from m2l2_mir.probe.rows import Row
 from m2l2_mir.probe.scoring import Section
 from m2l2_mir.probe.studies import Study
 
-__all__ = ["TRACKS", "draw_tracks", "equivariance"]
+__all__ = ["equivariance"]
 
-TRACKS = 100
 _PARTS = {"rendering": "rendered again", "vocoder": "phase vocoder"}
-
-
-def draw_tracks(
-    plan: Plan,
-    usable: NDArray[np.bool_],
-    *,
-    alterations: Sequence[Alteration] = (),
-    count: int = TRACKS,
-    seed: int = 0,
-) -> list[int]:
-    """Positions of tracks to alter, in the order of the plan's tracks: whole groups at random until there are enough.
-
-    Parameters
-    ----------
-    plan
-        Tracks that the first split tests are drawn.
-    usable
-        Of the plan's tracks [tracks], which may be drawn.
-    alterations
-        None of them may lead out of the range of all labels; keys have no such range.
-    count
-        How many; all there are if they are fewer.
-    seed
-        The same seed draws the same tracks.
-
-    Raises
-    ------
-    InputError
-        There are not two tracks to draw.
-    """
-    manifest = next(iter(plan.manifests.values()))[0]
-    table = manifest.table.set_index("track_id")
-    tested = {track for rotation in manifest.rotations() for track in rotation.test}
-    places = {track: place for place, track in enumerate(plan.track_ids)}
-    able = {track for track in tested if usable[places[track]]}
-    if plan.recipe.metrics != "key":
-        numbers = table["label"].astype(float)
-        for alteration in alterations:
-            moved = labels_altered(plan.recipe.metrics, numbers, alteration).astype(float)
-            able &= set(numbers.index[(moved >= numbers.min()) & (moved <= numbers.max())])
-    members: dict[str, list[str]] = {}
-    for track in sorted(able):
-        members.setdefault(str(table["group"][track]), []).append(track)
-    names = sorted(members)
-    drawn: list[str] = []
-    for index in np.random.default_rng(np.random.PCG64(seed)).permutation(len(names)):
-        if len(drawn) < count:
-            drawn += members[names[index]]
-    if len(drawn) < 2:
-        raise InputError(
-            f"{plan.dataset.name}: {len(drawn)} tracks can be altered without leaving the range of the labels; "
-            "take a larger set, or smaller changes"
-        )
-    return sorted(places[track] for track in drawn[:count])
 
 
 def equivariance(
@@ -140,16 +86,23 @@ def equivariance(
     Raises
     ------
     InputError
-        The labels are none that an alteration moves, or a row is missing from the altered ones.
+        The labels are none that an alteration moves, a tempo or pitch is moved to where the read-out cannot follow,
+        or a row is missing from the altered ones.
     """
     metrics = plan.recipe.metrics
-    if metrics not in ALTERATIONS:
-        raise InputError(f"no change moves labels of {metrics}; name a probe of {', '.join(ALTERATIONS)}")
+    check_movable(metrics)
     everything = [row for row in with_controls(rows) if row.width]  # majority has no vectors, and never moves
     model = everything[0].name
     split, readout = next(iter(plan.manifests)), plan.recipe.readouts[0]
     section = section_of(plan, everything, split, readout)
     item_of = {int(place): item for item, place in enumerate(section.places)}
+    able = reachable(section.task, section.items["label"].to_numpy(), alterations)
+    wrong = [place for place in positions if not able[:, item_of[place]].all()]
+    if metrics != "key" and wrong:
+        raise InputError(
+            f"{len(wrong)} of {len(positions)} altered tracks have a label that the read-out {readout!r} cannot give, "
+            "so that it could not follow; give the tracks and changes of m2l2_mir.probe.altered_tracks"
+        )
     lines: list[dict[str, Any]] = []
     notes = []
     done, total = 0, len(altered) * len(everything) * plan.seeds
@@ -197,7 +150,15 @@ def equivariance(
             lines += [
                 {**one, "expected": len(positions)}
                 for one in score_following(
-                    metrics, estimates, tracks, alterations, ratio, part=_PARTS[means], row=row, draws=draws
+                    metrics,
+                    estimates,
+                    tracks,
+                    alterations,
+                    able[:, items],
+                    ratio,
+                    part=_PARTS[means],
+                    row=row,
+                    draws=draws,
                 )
             ]
         notes.append(
@@ -210,11 +171,11 @@ def equivariance(
         probe=plan.name,
         title=f"{plan.recipe.title}: does the estimate follow?",
         model=model,
-        sentence=_sentence(table, model, metrics, [row.name for row in everything if row.kind == "hand-made"]),
+        sentence=following_sentence(table, model, metrics, [row.name for row in everything if row.kind == "hand-made"]),
         metric="follows",
         x_label="factor of tempo" if metrics == "tempo" else "semitones",
         table=table,
-        notes=(*notes, *_NOTES[metrics], *plan.notes),
+        notes=(*notes, *FOLLOWING_NOTES[metrics], *plan.notes),
         settings={
             **plan.settings,
             "seeds": plan.seeds,
@@ -266,35 +227,3 @@ def _with_altered(
         if len(held_out):
             behind = [first + step * len(items) + held_out for step in range(alterations)]
             yield FoldItems(name=fold.name, train=fold.train, test=np.concatenate([items[held_out], *behind]))
-
-
-_NOTES: dict[str, tuple[str, ...]] = {
-    "key": ("follows: tonic moved by the semitones, mode kept, whatever the true key; a random key would in .04",),
-    "pitch": ("follows: the nearest MIDI number moved by the semitones, whatever the true pitch",),
-    "tempo": (
-        "follows: the tempo moved by the factor within 4 %, whatever the true tempo",
-        "slope: octaves that the estimate moves for each octave of the music, median over tracks; 1 follows, 0 ignores",
-    ),
-}
-
-
-def _sentence(table: pd.DataFrame, model: str, metrics: str, hand_made: Sequence[str]) -> str:
-    """In words: how far the model's estimates follow, and the best hand-made row beside it."""
-    metric = "follows" if metrics == "key" else "slope"
-    overall = table[table["x"] == "all"]
-    shares = overall[(overall["metric"] == "follows") & (overall["part"] == table["part"].iloc[0])].set_index("row")
-    others = shares.loc[[row for row in hand_made if row in shares.index], "estimate"]
-    best = [str(others.index[int(others.argmax())])] if len(others) else []
-    parts = []
-    for part, lines in overall[overall["metric"] == metric].groupby("part", sort=False):
-        found = lines.set_index("row")
-        own = found.loc[model]
-        beside = "".join(f", {row} {found['estimate'][row]:.2f}" for row in best)
-        parts.append(f"{own['estimate']:.2f} [{own['low']:.2f}, {own['high']:.2f}] {part}{beside}")
-    what = {
-        "key": "the estimated key follows transpositions in",
-        "pitch": "semitones that the estimated pitch moves for each semitone of transposition, in the median:",
-        "tempo": "octaves that the estimated tempo moves for each octave of stretching, in the median:",
-    }[metrics]
-    ending = "" if metrics == "key" else f"; it follows in {shares['estimate'][model]:.2f} of the cases"
-    return f"{model}: {what} {'; '.join(parts)}{ending}"

@@ -13,6 +13,7 @@ Conventions
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from typing import Any
 import joblib
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 
 import m2l2_mir
@@ -37,6 +39,7 @@ __all__ = [
     "MAJORITY",
     "SHUFFLED",
     "ProbeResult",
+    "environment",
     "run_probe",
     "section_of",
     "section_vectors",
@@ -45,7 +48,9 @@ __all__ = [
 ]
 
 MAJORITY, SHUFFLED = "majority", "shuffled labels"
-FORMAT = 2
+FORMAT = 3
+
+_LIBRARIES = ("numpy", "scipy", "scikit-learn", "mir_eval", "librosa", "torch")
 
 _ORDER = ("model", "untrained", "control", "hand-made")
 
@@ -58,9 +63,10 @@ class ProbeResult:
     ----------
     scores
         Everything that is shown, as plain values: ``probe``, ``title``, ``about``, ``model`` (the row that others are
-        compared with), ``dataset`` (with its ``size``), ``notes``, ``rows`` and ``sections``, each with ``split``,
-        ``readout``, ``primary``, ``expected``, ``scored``, ``training_items``, ``tested_per_trained``, ``left_out``,
-        ``scores`` (of each row and metric), ``comparisons`` and ``fits``.
+        compared with), ``dataset`` (with its ``size``), ``notes``, ``rows``, ``settings``, ``environment`` and
+        ``sections``, each with ``split``, ``readout``, ``primary``, ``expected``, ``scored``, ``training_items``,
+        ``tested_per_trained``, ``left_out``, ``scores`` (of each row and metric), ``comparisons`` and ``fits`` (of each
+        row: their ``number``, what was ``selected``, and in how many a warning was given).
     predictions
         One line for each section, row, seed and item: ``split``, ``readout``, ``row``, ``seed``, ``fold``,
         ``track_id``, ``group``, ``reference``, ``estimated``, and of a classification ``confidence`` and
@@ -133,7 +139,11 @@ def run_probe(
 
 
 def settings_of(plan: Plan, rows: Sequence[Row], *, draws: int = DRAWS) -> dict[str, Any]:
-    """Everything that a result depends on; where it is the same, so is the result."""
+    """What a result depends on, by which a finished one is known again.
+
+    Libraries count by their first two numbers: a patch release moves results by rounding at most. What differs without
+    a new result is in :func:`environment`.
+    """
     return {
         **plan.settings,
         "seeds": plan.seeds,
@@ -141,7 +151,20 @@ def settings_of(plan: Plan, rows: Sequence[Row], *, draws: int = DRAWS) -> dict[
         "rows": [{"name": row.name, "width": row.width, **row.provenance} for row in with_controls(rows)],
         "versions": {
             "m2l2-mir": m2l2_mir.__version__,
-            **{package: version(package) for package in ("numpy", "scipy", "scikit-learn", "mir_eval", "librosa")},
+            **{package: ".".join(version(package).split(".")[:2]) for package in _LIBRARIES},
+        },
+    }
+
+
+def environment() -> dict[str, Any]:
+    """Where a result was made, in full: stated, and not compared."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+        "versions": {
+            "m2l2-mir": m2l2_mir.__version__,
+            **{package: version(package) for package in _LIBRARIES},
         },
     }
 
@@ -293,4 +316,5 @@ def _facts(plan: Plan, rows: Sequence[Row], draws: int) -> dict[str, Any]:
         "notes": list(dict.fromkeys([*plan.notes, *(row.note for row in given if row.note)])),
         "rows": [{"name": row.name, "kind": row.kind, "width": row.width, "about": row.about} for row in rows],
         "settings": settings_of(plan, given, draws=draws),
+        "environment": environment(),
     }

@@ -56,7 +56,12 @@ def section_figures(
         found.append(_relations(scores, section))
     inside = predictions[(predictions["split"] == section["split"]) & (predictions["readout"] == section["readout"])]
     for number, row in enumerate(_drawn(scores, section)):
-        drawn = task_figures(scores["metrics"], inside[inside["row"] == row], section["classes"])
+        drawn = task_figures(
+            scores["metrics"],
+            inside[inside["row"] == row],
+            section["classes"],
+            tested_per_trained=section["tested_per_trained"],
+        )
         found += [replace(one, name=f"{one.name}-{number + 1}", caption=f"{row}: {one.caption}") for one in drawn]
     return found
 

@@ -177,7 +177,7 @@ def _layers(fitted: Any, *, regression: bool) -> list[tuple[Floats, Floats]]:
 def _confidence(task: Task, own: pd.DataFrame) -> Confidence:
     right = task.per_item(own["reference"].to_numpy(), own["estimated"].to_numpy())[task.primary]
     probability = None if task.regression else own["confidence"].to_numpy()
-    return Confidence.learn(probability, right, own["fold"].to_numpy(), own["track_id"].to_numpy())
+    return Confidence.learn(probability, right, own["group"].to_numpy(), own["track_id"].to_numpy())
 
 
 def _terms(space: Space) -> tuple[str, str]:

@@ -7,6 +7,7 @@ Conventions
   plays no part. An estimate that never changes does not follow; a random key follows in 1 of 24 cases.
 * ``accuracy``, ``exact`` or ``acc1``: the estimate is the true label, moved; ``x`` "unaltered" is the same tracks as
   they are.
+* A change of a key that leads to none of the keys of the set (:func:`reachable`) is not scored.
 * ``slope``, of tempo and pitch: of the estimate on the change over all changes of a track, through the unaltered one,
   in octaves on octaves or semitones on semitones: 1 follows, 0 ignores. ``error``: what the estimate moved less what it
   should have, in octaves or semitones; ``x`` "all" is the mean over changes. Both are means over seeds and medians over
@@ -25,12 +26,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from m2l2_mir.dataset.labels import KEYS
+from m2l2_mir.errors import InputError
 from m2l2_mir.probe import key, tempo
 from m2l2_mir.probe.alteration import Alteration
 from m2l2_mir.probe.statistics import bootstrap_statistic, cluster_bootstrap
 from m2l2_mir.probe.studies import line
+from m2l2_mir.probe.task import Task
 
-__all__ = ["ALTERATIONS", "Estimates", "labels_altered", "score_following"]
+__all__ = ["ALTERATIONS", "Estimates", "check_movable", "labels_altered", "reachable", "score_following"]
 
 MEDIAN_DRAWS = 500
 
@@ -53,6 +56,12 @@ class Estimates:
     after: NDArray[Any]
 
 
+def check_movable(metrics: str) -> None:
+    """Raise an InputError unless an alteration moves such labels."""
+    if metrics not in ALTERATIONS:
+        raise InputError(f"no change moves labels of {metrics}; name a probe of {', '.join(ALTERATIONS)}")
+
+
 def labels_altered(metrics: str, labels: ArrayLike, alteration: Alteration) -> NDArray[Any]:
     """The labels that altered tracks have.
 
@@ -68,11 +77,35 @@ def labels_altered(metrics: str, labels: ArrayLike, alteration: Alteration) -> N
     return values * alteration.amount if alteration.kind == "stretch" else values + alteration.amount
 
 
+def reachable(task: Task, labels: NDArray[Any], alterations: Sequence[Alteration]) -> NDArray[np.bool_]:
+    """Whether a read-out of these labels could give the moved one of each, [alterations, items].
+
+    One of classes gives its classes alone; tempi and pitches have to stay between the lowest and the highest, too.
+
+    >>> low, high = (Alteration(kind="transposition", amount=n) for n in (2, 12))
+    >>> reachable(Task(metrics="pitch", regression=False), np.array([48, 60, 72]), [low, high]).tolist()
+    [[False, False, False], [True, True, False]]
+    """
+    classes = np.unique(task.targets(labels))
+    able = []
+    for alteration in alterations:
+        moved = labels_altered(task.metrics, labels, alteration)
+        one = np.ones(len(labels), dtype=np.bool_)
+        if not task.regression:
+            one &= np.isin(task.targets(moved), classes)
+        if task.metrics != "key":
+            numbers = labels.astype(np.float64)
+            one &= (moved >= numbers.min()) & (moved <= numbers.max())
+        able.append(one)
+    return np.stack(able)
+
+
 def score_following(
     metrics: str,
     estimates: Estimates,
     tracks: pd.DataFrame,
     alterations: Sequence[Alteration],
+    able: NDArray[np.bool_],
     ratio: float,
     *,
     part: str,
@@ -89,6 +122,8 @@ def score_following(
         What was estimated, and of what.
     tracks
         ``label`` and ``group`` of the tracks.
+    able
+        Which cases of a key are scored, [alterations, tracks]; of tempo and pitch all are.
     ratio
         Tracks tested for each that read-outs learnt from.
     part, row, draws
@@ -99,13 +134,14 @@ def score_following(
     for step, alteration in enumerate(alterations):
         after = estimates.after[:, step]
         before = _nearest(estimates.before) if metrics == "pitch" else estimates.before
-        follows.append(_shares(metrics, [labels_altered(metrics, one, alteration) for one in before], after))
-        right.append(_shares(metrics, [labels_altered(metrics, truth, alteration)] * len(before), after))
+        follows.append(np.where(able[step], _follows(metrics, before, after, alteration), np.nan))
+        moved_truth = [labels_altered(metrics, truth, alteration)] * len(before)
+        right.append(np.where(able[step], _shares(metrics, moved_truth, after), np.nan))
         if metrics != "key":
             errors.append(_moved(metrics, estimates.before, after) - _amount(alteration))
     places: list[float | str] = [*(one.amount for one in alterations), "all"]
     for metric, values in (("follows", follows), (_RIGHT[metrics], right)):
-        for x, one in zip(places, [*values, np.mean(values, axis=0)], strict=True):
+        for x, one in zip(places, [*values, np.nanmean(values, axis=0)], strict=True):
             interval = cluster_bootstrap(one, groups, tested_per_trained=ratio, bounds=(0, 1), draws=draws)
             yield line(interval, part=part, row=row, x=x, metric=metric)
     unaltered = _shares(metrics, [truth] * len(estimates.before), estimates.before)
@@ -131,6 +167,14 @@ def score_following(
 
 def _median(items: pd.DataFrame) -> float:
     return float(np.median(items["value"].to_numpy()))
+
+
+def _follows(metrics: str, before: NDArray[Any], after: NDArray[Any], alteration: Alteration) -> NDArray[np.float64]:
+    """0 or 1 for each seed and track: has the estimate moved along?"""
+    if metrics == "key":
+        pairs = zip(before, after, strict=True)
+        return np.stack([key.transposition_per_item(*pair, int(alteration.amount))["key"] for pair in pairs])
+    return _shares(metrics, [labels_altered(metrics, one, alteration) for one in before], after)
 
 
 def _shares(metrics: str, wanted: Sequence[NDArray[Any]], after: NDArray[Any]) -> NDArray[np.float64]:

@@ -28,7 +28,7 @@ from sklearn.metrics import confusion_matrix, f1_score, recall_score
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.pairs import label_pairs
 
-__all__ = ["PRIMARY", "confusion", "evaluate", "per_item", "reliability", "validate"]
+__all__ = ["PRIMARY", "calibration_error", "confusion", "evaluate", "per_item", "reliability", "validate"]
 
 PRIMARY = "accuracy"
 CALIBRATION_BINS = 15
@@ -146,9 +146,7 @@ def evaluate(
     recall = recall_score(true, guessed, labels=np.unique(true), average="macro", zero_division=0)
     scores["balanced_accuracy"] = float(recall)
     if probabilities is not None and classes is not None:
-        bins = reliability(reference, probabilities, classes)
-        gaps = (bins["confidence"] - bins["accuracy"]).abs()
-        scores["ece"] = float((gaps * bins["items"]).sum() / bins["items"].sum())
+        scores["ece"] = calibration_error(reliability(reference, probabilities, classes))
     return scores
 
 
@@ -216,6 +214,16 @@ def reliability(
     means = groups.mean().rename_axis("bin")
     means.insert(0, "items", groups.size())
     return means
+
+
+def calibration_error(table: pd.DataFrame) -> float:
+    """Expected calibration error, from the table of :func:`reliability`.
+
+    >>> calibration_error(reliability(["a", "b"], [[0.9, 0.1], [0.9, 0.1]], ["a", "b"]))
+    0.4
+    """
+    gaps = (table["confidence"] - table["accuracy"]).abs()
+    return float((gaps * table["items"]).sum() / table["items"].sum())
 
 
 def _numbered(

@@ -5,7 +5,8 @@ data set --extract--> store, kept in the user's cache --View--> one row for each
 Conventions
 -----------
 * Beside models stands the same architecture with random weights, drawn anew for each seed. What the features of an
-  untrained network give is the floor that training has to raise.
+  untrained network give is the floor that training has to raise. Its seeds begin at 1000, so that it is never the
+  model that ``random:NAME`` names.
 * Stores go to ``probe`` in the cache folder, one for each model and set of tracks: a run that was killed goes on there.
 """
 
@@ -36,6 +37,8 @@ from m2l2_mir.probe.rows import Row, align, content_hash, require_known
 from m2l2_mir.probe.space import Space, View
 
 __all__ = ["Extraction", "config_of", "model_name", "model_store", "store_rows", "untrained_rows"]
+
+UNTRAINED_SEED = 1000  # the first; 0 and what follows are what "random:NAME" has, which may itself be probed
 
 Vectors = NDArray[np.float32]
 Observe = Callable[[str], AbstractContextManager[Observer | None]]
@@ -181,7 +184,7 @@ def untrained_rows(
         title = f"untrained {config.name if presets.count(config.name) == 1 else name}"
         stores = [
             extraction.store(random_model(config, seed).to(extraction.target), f"{title}, seed {seed}", dataset)
-            for seed in range(seeds)
+            for seed in range(UNTRAINED_SEED, UNTRAINED_SEED + seeds)
         ]
         failed: dict[int, str] = {}
         for store in stores:

@@ -47,7 +47,6 @@ __all__ = [
     "circle_of_fifths_confusion",
     "evaluate",
     "per_item",
-    "transposition_consistency",
     "transposition_per_item",
     "validate",
 ]
@@ -187,6 +186,11 @@ def transposition_per_item(before: ArrayLike, after: ArrayLike, semitones: Array
     ------
     InputError
         A shift is not a whole number, there are neither one nor as many as items, or as in :func:`validate`.
+
+    Examples
+    --------
+    >>> transposition_per_item(["C major", "A minor"], ["D major", "B major"], 2)["key"].tolist()
+    [1.0, 0.0]
     """
     first, second = validate(before, after)
     shifts = np.asarray(semitones, dtype=np.float64)
@@ -195,16 +199,6 @@ def transposition_per_item(before: ArrayLike, after: ArrayLike, semitones: Array
     tonic = (second - first - shifts) % 12 == 0
     mode = first // 12 == second // 12
     return pd.DataFrame({"tonic": tonic, "mode": mode, "key": tonic & mode}, dtype=np.float64)
-
-
-def transposition_consistency(before: ArrayLike, after: ArrayLike, semitones: ArrayLike) -> dict[str, float]:
-    """Shares of :func:`transposition_per_item` over all items.
-
-    >>> transposition_consistency(["C major", "A minor"], ["D major", "B major"], 2)
-    {'tonic': 1.0, 'mode': 0.5, 'key': 0.5}
-    """
-    means = transposition_per_item(before, after, semitones).mean()
-    return {str(name): float(mean) for name, mean in means.items()}
 
 
 def _numbers(keys: NDArray[np.object_]) -> NDArray[np.int64]:

@@ -53,6 +53,7 @@ def oracle_rows(dataset: Dataset, names: tuple[str, ...]) -> list[Row]:
                     width=vectors.shape[1],
                     load=lambda _, vectors=vectors: vectors,  # type: ignore[misc]
                     about=about,
+                    note=_unknown(dataset) if make is _metre else "",
                     provenance={"oracle": name},
                 )
             )
@@ -60,9 +61,17 @@ def oracle_rows(dataset: Dataset, names: tuple[str, ...]) -> list[Row]:
 
 
 def _metre(dataset: Dataset) -> Vectors | None:
-    if "meter" not in dataset.tracks or dataset.tracks["meter"].isna().any():
+    if "meter" not in dataset.tracks or dataset.tracks["meter"].isna().all():
         return None
-    return pd.get_dummies(dataset.tracks["meter"]).to_numpy(dtype=np.float32)
+    # One that is not known is a class of its own, so that a single one costs neither the row nor the track.
+    return pd.get_dummies(dataset.tracks["meter"].fillna("")).to_numpy(dtype=np.float32)
+
+
+def _unknown(dataset: Dataset) -> str:
+    missing = int(dataset.tracks["meter"].isna().sum())
+    return (
+        f"oracle: metre: not known of {missing} of {len(dataset.tracks)} tracks, a class of its own" if missing else ""
+    )
 
 
 def _last_bass(dataset: Dataset) -> Vectors | None:

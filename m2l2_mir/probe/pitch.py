@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.pairs import number_pairs
 
-__all__ = ["PRIMARY", "by_octave", "evaluate", "per_item", "validate"]
+__all__ = ["PRIMARY", "bins_of", "evaluate", "per_item", "validate"]
 
 PRIMARY = "exact"
 LOWEST, HIGHEST = 0, 127
@@ -103,28 +103,12 @@ def evaluate(reference: ArrayLike, estimated: ArrayLike) -> dict[str, float]:
     return {str(name): float(mean) for name, mean in per_item(reference, estimated).mean().items()}
 
 
-def by_octave(reference: ArrayLike, estimated: ArrayLike) -> pd.DataFrame:
-    """Error against register.
+def bins_of(reference: ArrayLike) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Register: the octave of each pitch [items], and the name of every octave that occurs (4 from C4 to B4).
 
-    Parameters
-    ----------
-    reference, estimated : array-like [items]
-        MIDI numbers, see :func:`validate`.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row for each octave of the reference that occurs, from low to high, by its number (4 from C4 to B4):
-        ``items``, and the means of :func:`per_item`.
-
-    Examples
-    --------
-    >>> by_octave([59, 60, 71], [59, 72, 71])[["items", "exact"]].to_dict("index")
-    {3: {'items': 1, 'exact': 1.0}, 4: {'items': 2, 'exact': 0.5}}
+    >>> bins_of([59, 60, 71])
+    (array([3, 4, 4]), {3: '3', 4: '4'})
     """
-    ours, _ = validate(reference, estimated)
-    octave = pd.Index(ours.astype(np.int64) // 12 - 1, name="octave")
-    groups = per_item(reference, estimated).groupby(octave.to_numpy())
-    means = groups.mean().rename_axis("octave")
-    means.insert(0, "items", groups.size())
-    return means
+    ours, _ = validate(reference, reference)
+    octaves = ours.astype(np.int64) // 12 - 1
+    return octaves, {number: str(number) for number in np.unique(octaves).tolist()}

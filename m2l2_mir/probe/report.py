@@ -221,14 +221,15 @@ def _reproduce_section(probes: Mapping[str, Mapping[str, Any]], out: Path) -> st
         facts[f"{name}: seeds, bootstrap draws"] = f"{settings['seeds']}, {settings['draws']}"
         for split, manifests in settings["manifests"].items():
             facts[f"{name}, split {split}: sha256 of the manifests"] = ", ".join(one[:12] for one in manifests)
-        versions = ", ".join(f"{package} {number}" for package, number in settings["versions"].items())
+        versions = ", ".join(f"{package} {number}" for package, number in scores["environment"]["versions"].items())
         facts["versions"] = versions
     return page.section(
         "How to make it again",
         f"<pre>{escape(chr(10).join(filter(None, commands)))}</pre>",
         page.definitions(facts),
         intro="The first line fits and scores; what is there already is kept. The last one rebuilds figures and page. "
-        "Raw predictions of every row, seed and track are in predictions.parquet, all numbers in scores.csv.",
+        "Raw predictions of every row, seed and track are in predictions.parquet, all numbers in scores.csv, those by "
+        "tempo, register or confidence in binned.csv.",
     )
 
 

@@ -2,7 +2,8 @@
 
 Conventions
 -----------
-* ``OUT/PROBE/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row and metric), ``table.md``,
+* ``OUT/PROBE/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row and metric), ``binned.csv``
+  (scores by register, bpm or confidence, :mod:`m2l2_mir.probe.binned`; under "binned" of a section too), ``table.md``,
   ``table.tex`` and ``predictions.parquet`` (a line for each row, seed and track). ``OUT/table.md`` puts the probes of
   the folder beside each other. Figures and ``OUT/report.html``: :mod:`m2l2_mir.probe.report`.
 * ``scores.json`` is written last and removed first: a folder without it is unfinished.
@@ -15,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import operator
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,15 +26,29 @@ import pandas as pd
 
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe.binned import binned_scores
 from m2l2_mir.probe.experiment import FORMAT, ProbeResult
 from m2l2_mir.probe.tables import latex, long_table, markdown, overview
 from m2l2_mir.probe.wording import sentence
 
-__all__ = ["finished", "plain", "read_predictions", "read_scores", "refuse_other", "write_overview", "write_result"]
+__all__ = [
+    "differences",
+    "finished",
+    "plain",
+    "read_predictions",
+    "read_scores",
+    "refuse_other",
+    "write_overview",
+    "write_result",
+]
 
 SCORES, PREDICTIONS = "scores.json", "predictions.parquet"
 
 _MOST_SHOWN, _LONGEST = 6, 60
+
+
+class OtherVersionError(InputError):
+    """Results were written by another version."""
 
 
 def write_result(out: Path, result: ProbeResult, *, command: str = "") -> Path:
@@ -57,14 +73,25 @@ def write_result(out: Path, result: ProbeResult, *, command: str = "") -> Path:
     InputError
         The folder cannot be written.
     """
-    scores = plain(result.scores)
+    sections = [
+        {**section, "binned": binned_scores(result.scores, section, result.predictions).to_dict("records")}
+        for section in result.scores["sections"]
+    ]
+    scores = plain(result.scores | {"sections": sections})
+    binned = [
+        {"split": section["split"], "readout": section["readout"], **line}
+        for section in sections
+        for line in section["binned"]
+    ]
     folder = out / scores["probe"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / SCORES).unlink(missing_ok=True)
+        for name in (SCORES, "binned.csv"):  # the second is not written for every kind of label
+            (folder / name).unlink(missing_ok=True)
         write_durably(folder / PREDICTIONS, lambda file: result.predictions.to_parquet(file, index=False))
         for name, text in (
             ("scores.csv", long_table(scores).to_csv(index=False)),
+            *([("binned.csv", pd.DataFrame(binned).to_csv(index=False))] if binned else []),
             ("table.md", markdown(scores)),
             ("table.tex", latex(scores)),
         ):
@@ -84,14 +111,19 @@ def write_overview(out: Path) -> None:
 
 
 def read_scores(out: Path) -> dict[str, dict[str, Any]]:
-    """Scores of the finished probes of a folder, by name.
+    """Scores of the finished probes of a folder, by name; those of another version are left out, with a warning.
 
     Raises
     ------
     InputError
         There are none, or one cannot be read.
     """
-    found = {path.parent.name: _read(path) for path in sorted(Path(out).glob(f"*/{SCORES}"))}
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(Path(out).glob(f"*/{SCORES}")):
+        try:
+            found[path.parent.name] = _read(path)
+        except OtherVersionError as error:
+            warnings.warn(str(error), stacklevel=2)
     if not found:
         raise InputError(f"{out} holds no results of probes; 'm2l2 probe run NAME --out {out}' makes them")
     return found
@@ -144,14 +176,22 @@ def refuse_other(out: Path, probe: str, settings: Mapping[str, Any]) -> None:
     path = Path(out) / probe / SCORES
     if not path.is_file():
         return
-    there, now = _read(path)["settings"], json.loads(json.dumps(plain(settings)))
-    shown = _differences({key: there.get(key) for key in now}, now)
-    if shown:
-        more = f"; and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+    if shown := differences(_read(path)["settings"], json.loads(json.dumps(plain(settings)))):
         raise InputError(
-            f"{path.parent} holds results made with other settings ({'; '.join(shown[:_MOST_SHOWN])}{more}): choose "
-            "another --out, or replace them with --overwrite"
+            f"{path.parent} holds results made with other settings ({shown}): choose another --out, or replace them "
+            "with --overwrite"
         )
+
+
+def differences(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In words: which of the settings in `now` are others in `there`; "" if none is.
+
+    >>> differences({"seeds": 5, "draws": 9}, {"seeds": 2})
+    'seeds: 5 in the folder, 2 asked for'
+    """
+    shown = _differences({key: there.get(key) for key in now}, now)
+    more = f"; and {len(shown) - _MOST_SHOWN} more" if len(shown) > _MOST_SHOWN else ""
+    return "; ".join(shown[:_MOST_SHOWN]) + more
 
 
 def plain(value: Any) -> Any:
@@ -210,5 +250,5 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); run the probe again with --overwrite") from error
     if not isinstance(scores, dict) or scores.get("format") != FORMAT:
-        raise InputError(f"{path} is no result that this version can read; run the probe again with --overwrite")
+        raise OtherVersionError(f"{path} is no result that this version can read; run the probe again with --overwrite")
     return scores

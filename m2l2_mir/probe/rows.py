@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +32,9 @@ __all__ = ["Row", "align", "content_hash", "file_row", "hand_made_rows", "requir
 
 Kind = Literal["model", "untrained", "hand-made", "control"]
 Vectors = NDArray[np.float32]
+
+_ABOUT_TRACKS = frozenset({"duration", "fold", "group", "label", "split"})  # beside the columns of a data set
+_SHOWN = 4  # columns in a message
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,27 +116,35 @@ def hand_made_rows(
     ]
 
 
-def file_row(path: str | os.PathLike[str], track_ids: Sequence[str]) -> Row:
+def file_row(path: str | os.PathLike[str], track_ids: Sequence[str], *, columns: Collection[str] = ()) -> Row:
     """Vectors that are there already, each beside the id of its track: order alone is too easily mistaken.
+
+    Of a Parquet table with labels in it, no label may become a dimension: taken is one column of lists, or the one
+    family of numbered columns, such as ``e0``, ``e1``, ... What was taken, and what was not, is said with the row.
 
     Parameters
     ----------
     path
         ``NAME.npy`` [tracks, width] with ``NAME.txt`` beside it, the ``track_id`` of each row on a line; or
         ``.parquet`` with a column ``track_id`` and either one column of lists or one column of numbers for each
-        dimension.
+        dimension, called by a word and its number; a single dimension may have any name.
     track_ids
         Of the data set. The file may hold more tracks, in any order.
+    columns
+        Names that the data set has; they are no dimensions.
 
     Raises
     ------
     InputError
-        The file cannot be read, lacks tracks or their ids, or has vectors of no or several widths.
+        The file cannot be read, lacks tracks or their ids, has vectors of no or several widths, or its columns do
+        not tell which of them are the vector.
     """
     file = Path(path)
     try:
         content = file.read_bytes()
-        owners, vectors = _read_npy(file) if file.suffix == ".npy" else _read_parquet(file)
+        owners, vectors, taken, others = (
+            (*_read_npy(file), "", []) if file.suffix == ".npy" else _read_parquet(file, {*columns, *_ABOUT_TRACKS})
+        )
     except (OSError, ValueError, pa.ArrowException) as error:
         if isinstance(error, InputError):
             raise
@@ -153,7 +165,8 @@ def file_row(path: str | os.PathLike[str], track_ids: Sequence[str]) -> Row:
         kind="model",
         width=aligned.shape[1],
         load=lambda _: aligned,
-        about=f"vectors of {file.name}",
+        about=f"vectors of {file.name}{taken}",
+        note=f"{file.stem}: vectors are{taken.removeprefix(',')}; not taken: {_some(others)}" if others else "",
         failed=dict.fromkeys(broken.tolist(), "its vector holds NaN or infinity"),
         provenance={"file": file.name, "sha256": hashlib.sha256(content).hexdigest(), "tracks": content_hash(owners)},
     )
@@ -202,13 +215,46 @@ def _read_npy(file: Path) -> tuple[list[str], Vectors]:
     return beside.read_text(encoding="utf-8").splitlines(), vectors.astype(np.float32)
 
 
-def _read_parquet(file: Path) -> tuple[list[str], Vectors]:
+def _read_parquet(file: Path, known: Collection[str]) -> tuple[list[str], Vectors, str, list[str]]:
+    """Owners, vectors, the columns taken in words, and the columns of numbers or lists that were not taken."""
     table = pd.read_parquet(file)
+    table.columns = pd.Index([str(column) for column in table.columns])
     if "track_id" not in table:
-        raise InputError(f"{file}: no column track_id; columns: {', '.join(map(str, table.columns))}")
+        raise InputError(f"{file}: no column track_id; columns: {', '.join(table.columns)}")
     owners = table.pop("track_id").astype(str).tolist()
-    lists = [column for column in table if table[column].map(np.ndim).eq(1).all()]
+    lists: list[str] = [column for column in table.columns if table[column].map(np.ndim).eq(1).all()]
+    numbers = table.select_dtypes("number").columns.tolist()
     if len(lists) > 1:
-        raise InputError(f"{file}: several columns hold vectors: {', '.join(map(str, lists))}; keep one")
-    chosen = np.stack(table[lists[0]].tolist()) if lists else table.select_dtypes("number").to_numpy()
-    return owners, chosen.astype(np.float32)
+        raise InputError(f"{file}: several columns hold vectors: {', '.join(lists)}; keep one")
+    taken = lists or _family(file, numbers, known)
+    if labels := [column for column in taken if column in known]:
+        raise InputError(
+            f"{file}: column {labels[0]!r} is one of the data set and no dimension of a vector; give the vectors under "
+            "other names, such as e0, e1, ..., or as one column of lists"
+        )
+    chosen = np.stack(table[lists[0]].tolist()) if lists else table[taken].to_numpy()
+    said = f", column {taken[0]}" if len(taken) == 1 else f", columns {taken[0]} to {taken[-1]}"
+    return owners, chosen.astype(np.float32), said, [column for column in numbers if column not in taken]
+
+
+def _family(file: Path, numbers: list[str], known: Collection[str]) -> list[str]:
+    """The columns that are the dimensions: all whose names are one word and a number, or the only column there is."""
+    if len(numbers) == 1:
+        return numbers
+    families: dict[str, list[str]] = {}
+    for column in numbers:
+        if (named := re.fullmatch(r"(.*?)\d+", column)) and column not in known:
+            families.setdefault(named[1], []).append(column)
+    several = [members for members in families.values() if len(members) > 1]
+    if len(several) != 1:
+        found = " and ".join(f"{members[0]} to {members[-1]}" for members in several) or _some(numbers) or "none"
+        raise InputError(
+            f"{file}: columns of numbers are {found}, which does not tell the vector from labels and other facts; name "
+            "its dimensions by one word and a number, such as e0, e1, ..., or keep them in one column of lists"
+        )
+    return several[0]
+
+
+def _some(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - _SHOWN} more" if len(columns) > _SHOWN else ""
+    return ", ".join(columns[:_SHOWN]) + more

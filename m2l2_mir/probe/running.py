@@ -13,7 +13,7 @@ from m2l2_mir.probe.learning_curve import learning_curve
 from m2l2_mir.probe.plan import Plan
 from m2l2_mir.probe.results import finished, read_predictions, read_scores, refuse_other, write_result
 from m2l2_mir.probe.rows import Row
-from m2l2_mir.probe.studies import forget_studies, write_study
+from m2l2_mir.probe.studies import forget_studies, has_study, refuse_beside_studies, write_study
 from m2l2_mir.progress import CountProgress
 
 __all__ = ["run_into"]
@@ -43,7 +43,7 @@ def run_into(
     overwrite
         Whether results of other settings may be replaced.
     curve
-        Whether to fit on ever fewer training tracks as well.
+        Whether to fit on ever fewer training tracks as well, unless that is there.
     jobs
         Processes; None: the cores this process may use.
     quiet
@@ -67,6 +67,7 @@ def run_into(
             forget_studies(out, plan.name)
         else:
             refuse_other(out, plan.name, settings)
+            refuse_beside_studies(out, plan.name, settings)
         with CountProgress("fitting", quiet=quiet) as told:
             result = run_probe(plan, rows, jobs=jobs, progress=told)
         write_result(out, result, command=command)
@@ -74,7 +75,7 @@ def run_into(
     fitted = keep_fits(plan, rows, scores, predictions, out / plan.name)
     if (study := grouping(plan, scores, predictions)) is not None:
         write_study(out, study, command=command)
-    if curve:
+    if curve and not has_study(out, plan.name, "learning-curve", settings):
         with CountProgress("learning curve", quiet=quiet) as told:
             write_study(out, learning_curve(plan, rows, jobs=jobs, progress=told), command=command)
     return scores, fitted

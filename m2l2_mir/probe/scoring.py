@@ -77,6 +77,7 @@ def score_section(
         ).to_dict("records")
     ]
     names = [row.name for row in rows]
+    fits = sum(len(folds) for folds in section.folds)
     statistics = joblib.Parallel(n_jobs=workers)(
         joblib.delayed(_statistic)(
             task, metric, part, len(expected), section.tested_per_trained, min(draws, STATISTIC_DRAWS)
@@ -97,7 +98,10 @@ def score_section(
         "classes": [] if task.regression else section.classes.tolist(),
         "scores": [*lines, *statistics],
         "comparisons": compared.to_dict("records"),
-        "fits": {row.name: _fits([predicted[row.name, seed] for seed in range(len(section.folds))]) for row in rows},
+        "fits": {
+            row.name: {"number": fits} | _fits([predicted[row.name, seed] for seed in range(len(section.folds))])
+            for row in rows
+        },
     }
 
 

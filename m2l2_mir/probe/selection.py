@@ -4,8 +4,10 @@ Conventions
 -----------
 - Inner folds keep a group (artist, piece, instrument) on one side and have, as far as groups allow, equal shares of
   every class; a target of more than 20 numbers is cut into ten classes of equal size for that.
-- Candidates are tried in the order given, from the simplest read-out to the most flexible. Held-out scores rise and
-  fall along that order, so the search ends after two candidates in a row that score below the best one.
+- Candidates are tried in the order given, from the simplest read-out to the most flexible. Held-out scores need not
+  rise and then fall along that order: where strong directions that vary by group come before weak ones that carry the
+  label, they fall first and rise far higher later. So two scores in a row below the best end a search only where the
+  training items leave the candidates beyond nothing to explain.
 - The best candidate at an end of the list is warned of, where its neighbour scores worse by more than
   :data:`MATERIAL`: the list should then go further.
 """
@@ -88,7 +90,9 @@ def inner_folds(
     return [(np.flatnonzero(fold_of_item != i), np.flatnonzero(fold_of_item == i)) for i in range(folds)]
 
 
-def best_candidate(number: int, score: Callable[[int], float]) -> tuple[int, NDArray[np.float64]]:
+def best_candidate(
+    number: int, score: Callable[[int], float], exhausted: Callable[[], bool] = lambda: False
+) -> tuple[int, NDArray[np.float64]]:
     """Find the candidate with the highest held-out score; the earlier one of equals.
 
     Parameters
@@ -97,6 +101,9 @@ def best_candidate(number: int, score: Callable[[int], float]) -> tuple[int, NDA
         Of candidates, from the simplest to the most flexible.
     score
         Gives a candidate's score; called once for each, in order.
+    exhausted
+        Asked after two scores in a row below the best: whether those to come can bring nothing new. All are tried
+        without it.
 
     Returns
     -------
@@ -107,7 +114,10 @@ def best_candidate(number: int, score: Callable[[int], float]) -> tuple[int, NDA
 
     Examples
     --------
-    >>> best, scores = best_candidate(6, [1.0, 2.0, 1.5, 1.0, 0.5, 9.0].__getitem__)
+    >>> dips = [1.0, 2.0, 1.5, 1.0, 0.5, 9.0]
+    >>> best_candidate(6, dips.__getitem__)[0]
+    5
+    >>> best, scores = best_candidate(6, dips.__getitem__, lambda: True)
     >>> best, scores.tolist()
     (1, [1.0, 2.0, 1.5, 1.0, nan, nan])
     """
@@ -117,7 +127,7 @@ def best_candidate(number: int, score: Callable[[int], float]) -> tuple[int, NDA
         scores[candidate] = score(candidate)
         if scores[candidate] > scores[best]:
             best = candidate
-        if candidate > 1 and max(scores[candidate - 1], scores[candidate]) < scores[best]:
+        if candidate > 1 and max(scores[candidate - 1], scores[candidate]) < scores[best] and exhausted():
             break
     return best, scores
 

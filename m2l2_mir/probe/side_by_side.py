@@ -1,4 +1,11 @@
-"""Two runs of the same probes beside each other, row by row, on the very same tracks, folds and seeds."""
+"""Two runs of the same probes beside each other, row by row, on the very same tracks, folds and seeds.
+
+Conventions
+-----------
+* What is asked is whether the models differ: pairs of models are tested, and they alone are the family that p-values
+  are adjusted over. Other pairs stand beside them with their intervals, untested.
+* Pairs whose every estimate is the same, as of hand-made rows in both runs, are "identical": there is nothing to test.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +16,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.comparison import ALPHA, NOT_DISTINGUISHABLE, NOT_TESTED, holm, paired_bootstrap
 from m2l2_mir.probe.results import read_predictions, read_scores
 from m2l2_mir.probe.task import Task, is_regression
 
-__all__ = ["SideBySide", "compare_runs"]
+__all__ = ["IDENTICAL", "SideBySide", "compare_runs"]
+
+IDENTICAL = "identical"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +38,8 @@ class SideBySide:
         What is compared: the first section, by its primary metric.
     table
         One line for each pair of rows, first the two models: ``first``, ``second`` (their names), ``first_score``,
-        ``second_score``, ``difference`` (second less first), ``low``, ``high``, ``p_holm``, ``mark``.
+        ``second_score``, ``difference`` (second less first), ``low``, ``high``, ``p_holm``, ``mark``: "identical",
+        "not tested", "not distinguishable" or nothing.
     """
 
     probe: str
@@ -64,48 +75,64 @@ def _compared(probe: str, one: tuple[Path, Mapping[str, Any]], other: tuple[Path
             f"{probe}: tracks, folds or number of seeds differ between {one[0]} and {other[0]}; run both with the same "
             "--dataset, --size, --split, --folds and --seeds"
         )
-    values = [_values(folder, probe, scores) for folder, scores in (one, other)]
-    if not values[0][1].index.equals(values[1][1].index):
+    left_run, right_run = (_estimates(folder, probe, scores) for folder, scores in (one, other))
+    groups = left_run.groups
+    if not groups.index.equals(right_run.groups.index):
         raise InputError(
-            f"{probe}: {len(values[0][1])} and {len(values[1][1])} tracks are scored in {one[0]} and {other[0]}, not "
+            f"{probe}: {len(groups)} and {len(right_run.groups)} tracks are scored in {one[0]} and {other[0]}, not "
             "the same ones; see left_out in their scores.json"
         )
     models = (one[1]["model"], other[1]["model"])
-    names = [row["name"] for row in one[1]["rows"] if row["name"] in values[1][0]]
-    pairs = dict.fromkeys([models, *((name, name) for name in names)])
+    names = [row["name"] for row in one[1]["rows"] if row["name"] in right_run.values]
+    kinds = {row["name"]: row["kind"] for scores in (one[1], other[1]) for row in scores["rows"]}
     lines = []
-    for left, right in pairs:
-        groups = values[0][1].to_numpy()
-        result = paired_bootstrap(
-            values[1][0][right], values[0][0][left], groups, tested_per_trained=section["tested_per_trained"]
-        )
+    for left, right in dict.fromkeys([models, *((name, name) for name in names)]):
+        same = np.array_equal(left_run.estimated[left], right_run.estimated[right])
+        ours, theirs = left_run.values[left], right_run.values[right]
+        result = paired_bootstrap(theirs, ours, groups.to_numpy(), tested_per_trained=section["tested_per_trained"])
         lines.append(
             {
                 "first": left,
                 "second": right,
-                "first_score": float(np.mean(values[0][0][left])),
-                "second_score": float(np.mean(values[1][0][right])),
+                "first_score": float(np.mean(ours)),
+                "second_score": float(np.mean(theirs)),
                 "difference": result.difference.estimate,
                 "low": result.difference.low,
                 "high": result.difference.high,
-                "p": result.p,
+                "p": result.p if kinds[left] == kinds[right] == "model" and not same else np.nan,
+                "same": same,
             }
         )
     table = pd.DataFrame(lines)
     table["p_holm"] = holm(table.pop("p"))
     unsure = np.where(table["p_holm"] >= ALPHA, NOT_DISTINGUISHABLE, "")
-    table["mark"] = np.where(table["p_holm"].isna(), NOT_TESTED, unsure)
+    untested = np.where(table.pop("same"), IDENTICAL, NOT_TESTED)
+    table["mark"] = np.where(table["p_holm"].isna(), untested, unsure)
     return SideBySide(probe=probe, split=split, readout=section["readout"], metric=section["primary"], table=table)
 
 
-def _values(folder: Path, probe: str, scores: Mapping[str, Any]) -> tuple[dict[str, Any], pd.Series[Any]]:
-    """Primary metric of each row [seeds, tracks], and the group of each track."""
+@dataclass(frozen=True, kw_only=True)
+class _Estimates:
+    """By row: estimates and their primary metric, each [seeds, tracks]; and the group of each track."""
+
+    estimated: Mapping[str, NDArray[Any]]
+    values: Mapping[str, NDArray[np.float64]]
+    groups: pd.Series[Any]
+
+
+def _estimates(folder: Path, probe: str, scores: Mapping[str, Any]) -> _Estimates:
     section = scores["sections"][0]
     table = read_predictions(folder, probe)
     table = table[(table["split"] == section["split"]) & (table["readout"] == section["readout"])]
     task = Task(metrics=scores["metrics"], regression=is_regression(section["readout"]))
     items = task.per_item(table["reference"].to_numpy(), table["estimated"].to_numpy())
     table = table.assign(score=items[section["primary"]].to_numpy())
-    wide = table.pivot(index=["row", "seed"], columns="track_id", values="score")
-    groups = table.drop_duplicates("track_id").set_index("track_id")["group"].reindex(wide.columns)
-    return {row: wide.loc[row].to_numpy() for row in table["row"].unique()}, groups
+    scored, estimated = (
+        table.pivot(index=["row", "seed"], columns="track_id", values=column) for column in ("score", "estimated")
+    )
+    rows = table["row"].unique()
+    return _Estimates(
+        estimated={row: estimated.loc[row].to_numpy() for row in rows},
+        values={row: scored.loc[row].to_numpy() for row in rows},
+        groups=table.drop_duplicates("track_id").set_index("track_id")["group"].reindex(scored.columns),
+    )

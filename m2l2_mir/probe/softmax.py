@@ -14,6 +14,7 @@ Mathematics 44, 1992.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,14 @@ from numpy.typing import NDArray
 from scipy import linalg, optimize
 from scipy.special import logsumexp
 
+from m2l2_mir.probe.selection import ReadoutWarning
+
 __all__ = ["eigenbasis", "log_loss", "solve", "start"]
 
 Floats = NDArray[np.float64]
 
 _NULL = 1e-10  # eigenvalues below this part of the largest are rounding errors
+_STEPS = 2000  # of L-BFGS; ordinary fits take a few hundred at most
 
 
 def eigenbasis(X: Floats) -> tuple[Floats, Floats]:
@@ -84,6 +88,11 @@ def solve(
     -------
     np.ndarray [r + 1, C]
         Rows sum to zero over the classes.
+
+    Warns
+    -----
+    ReadoutWarning
+        The search was ended by its number of steps.
     """
     n, classes = targets.shape
     penalties = np.append(np.full(len(values), penalty), 0.0)[:, None]
@@ -108,8 +117,19 @@ def solve(
         (weights / scale).ravel(),
         jac=True,
         method="L-BFGS-B",
-        options={"gtol": tolerance, "ftol": 1e-8 if X.dtype == np.float32 else 1e-15, "maxiter": 2000, "maxfun": 4000},
+        options={
+            "gtol": tolerance,
+            "ftol": 1e-8 if X.dtype == np.float32 else 1e-15,
+            "maxiter": _STEPS,
+            "maxfun": 2 * _STEPS,
+        },
     )
+    if result.status == 1:  # 2 is a line search at the limit of rounding, next to the minimum
+        warnings.warn(
+            "the solver ended before it converged; results may be off, and stronger penalties would converge",
+            ReadoutWarning,
+            stacklevel=4,
+        )
     return scale * result.x.reshape(weights.shape)
 
 

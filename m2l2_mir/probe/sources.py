@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-* All rows hear the same of each file: where a store was made of an excerpt, models, embedders and hand-made features
-  get that excerpt too. Vectors that come as files are as they are.
+* All rows hear the same of each file: where an excerpt is asked for or a store was made of one, models, embedders and
+  hand-made features get that excerpt. Vectors that come as files are as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
@@ -49,6 +51,14 @@ class Sources:
     stores: Sequence[Path] = ()
     embedders: Sequence[str] = ()
     vectors: Sequence[Path] = ()
+
+    def check(self) -> None:
+        """Raise an InputError unless folders and files are there, before any work is done."""
+        for folder in self.stores:
+            EmbeddingStore.open(folder)
+        for file in self.vectors:
+            if not os.path.isfile(file):
+                raise InputError(f"{file} is no file; give vectors as .npy or .parquet")
 
 
 def gather_rows(
@@ -89,7 +99,7 @@ def gather_rows(
     dataset = plan.dataset
     opened = [EmbeddingStore.open(folder) for folder in sources.stores]
     extraction, notes = _as_heard(opened, extraction, alone=not sources.models)
-    files = [file_row(file, plan.track_ids) for file in sources.vectors]
+    files = [file_row(file, plan.track_ids, columns=set(dataset.tracks.columns)) for file in sources.vectors]
     embedders = [(reference, load_embedder(reference)) for reference in sources.embedders]
     with count("rendering") as progress:
         dataset.render(jobs=extraction.jobs, progress=progress)
@@ -124,11 +134,17 @@ def _as_heard(stores: Sequence[EmbeddingStore], extraction: Extraction, *, alone
 
     `alone`: no model is named, so that untrained rows show the features that the stores hold.
     """
-    if not stores:
-        return extraction, []
     settings: list[dict[str, Any]] = [store.provenance["settings"] for store in stores]
-    first = settings[0]
+    first: dict[str, Any] = (
+        settings[0] if settings else {"excerpt": extraction.excerpt, "loudness": extraction.loudness}
+    )
     for key in ("excerpt", "loudness"):
+        asked, there = getattr(extraction, key), first.get(key)
+        if asked is not None and (there is None or np.any(np.asarray(asked) != np.asarray(there))):
+            raise InputError(
+                f"{stores[0].path} was made with {key} {there}, and {asked} is asked for; rows are compared on "
+                "the same audio only: embed it so, or leave that out"
+            )
         for store, other in zip(stores, settings, strict=True):
             if other.get(key) != first.get(key):
                 raise InputError(
@@ -141,7 +157,8 @@ def _as_heard(stores: Sequence[EmbeddingStore], extraction: Extraction, *, alone
         extraction = replace(extraction, features=first["features"])
     notes = []
     if excerpt is not None:
-        notes.append("all rows hear {1:g} s of each file from {0:g} s on, as the store does".format(*excerpt))
+        said = "all rows hear {1:g} s of each file from {0:g} s on".format(*excerpt)
+        notes.append(f"{said}, as the store does" if stores else said)
     if loudness is not None:
         notes.append(
             f"models hear files at {loudness:g} LUFS, hand-made features and other embedders at their own level"

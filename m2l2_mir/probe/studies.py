@@ -4,6 +4,8 @@ Conventions
 -----------
 * A study lies in ``OUT/PROBE/`` beside the scores, called by its kind: ``equivariance.json``, ``learning-curve.csv``,
   ``grouping.md``. It needs no ``scores.json`` there.
+* A study of one model does not stand beside the scores of another, and one of other settings is not replaced unasked:
+  :func:`refuse_other_study`.
 * Its table is long: a line for each ``part`` (what belongs into one figure), ``row``, ``x`` and ``metric`` with the
   fields of :class:`~m2l2_mir.probe.resampling.Interval`. ``x`` is a number or the name of a summary, such as "all".
 """
@@ -22,12 +24,27 @@ import pandas as pd
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import Interval
-from m2l2_mir.probe.results import plain
+from m2l2_mir.probe.results import SCORES, differences, plain, read_scores
 
-__all__ = ["KINDS", "Study", "forget_studies", "line", "read_studies", "study_table", "write_study"]
+__all__ = [
+    "KINDS",
+    "Study",
+    "forget_studies",
+    "has_study",
+    "line",
+    "read_studies",
+    "refuse_beside_studies",
+    "refuse_other_study",
+    "study_table",
+    "write_study",
+]
 
 KINDS = ("equivariance", "learning-curve", "grouping")
 FORMAT = 1
+
+# Where these differ, a study and scores do not belong into one report; folds, seeds and read-outs may differ.
+_OF_BOTH = ("dataset", "label")
+_OF_A_ROW = ("store", "view", "embedder", "file", "sha256")  # in the provenance of a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +91,7 @@ def line(interval: Interval, *, part: str, row: str, x: float | str, metric: str
 
 
 def write_study(out: Path, study: Study, *, command: str = "") -> Path:
-    """Write a study into the folder of its probe; an older one of its kind is replaced.
+    """Write a study into the folder of its probe; an older one of its kind is replaced: see :func:`refuse_other_study`.
 
     Returns
     -------
@@ -100,6 +117,81 @@ def write_study(out: Path, study: Study, *, command: str = "") -> Path:
     except OSError as error:
         raise InputError(f"cannot write results into {folder}: {error.strerror or error}") from error
     return path
+
+
+def refuse_other_study(
+    out: Path, probe: str, kind: str, settings: Mapping[str, Any], *, model: str = "", overwrite: bool = False
+) -> None:
+    """Refuse to write a study beside results that it does not belong to, or over one of other settings.
+
+    Parameters
+    ----------
+    out, probe, kind
+        Where it would be written.
+    settings
+        Of the study, or those that are known so far.
+    model
+        Its first row; "" where that is not known yet.
+    overwrite
+        Whether an older study may be replaced; scores never are.
+
+    Raises
+    ------
+    InputError
+        The message names what differs.
+    """
+    folder, now = Path(out) / probe, json.loads(json.dumps(plain(settings)))
+    if (folder / SCORES).is_file() and (shown := _strange(read_scores(out)[probe]["settings"], now, model)):
+        raise InputError(
+            f"{folder} holds scores of something else ({shown}), and one report would join them: choose another --out"
+        )
+    path = folder / f"{kind}.json"
+    if not path.is_file() or overwrite:
+        return
+    older = _read(path)
+    if model and older.model != model:
+        shown = f"model {older.model!r} in the folder, {model!r} asked for"
+    else:
+        shown = differences(older.settings, now)
+    if shown:
+        raise InputError(
+            f"{path} was made with other settings ({shown}): choose another --out, or replace it with --overwrite"
+        )
+
+
+def refuse_beside_studies(out: Path, probe: str, settings: Mapping[str, Any]) -> None:
+    """Refuse to write scores beside a study of another model or data set.
+
+    Parameters
+    ----------
+    out, probe
+        Where they would be written.
+    settings
+        Of the scores.
+
+    Raises
+    ------
+    InputError
+        The message names what differs.
+    """
+    now = json.loads(json.dumps(plain(settings)))
+    for study in read_studies(out):
+        if study.probe == probe and (shown := _strange(now, study.settings, study.model)):
+            raise InputError(
+                f"{Path(out) / probe} holds a study ({study.kind}) of something else ({shown}), and one report would "
+                "join them: choose another --out, or remove it with --overwrite"
+            )
+
+
+def has_study(out: Path, probe: str, kind: str, settings: Mapping[str, Any]) -> bool:
+    """Whether a study is there that was made with these settings; those that it does not state do not count."""
+    path = Path(out) / probe / f"{kind}.json"
+    try:
+        there = _read(path).settings
+    except InputError:
+        return False
+    now = json.loads(json.dumps(plain(settings)))
+    return all(there[key] == now[key] for key in there.keys() & now.keys())
 
 
 def forget_studies(out: Path, probe: str) -> None:
@@ -136,6 +228,17 @@ def study_table(study: Study, part: str, metric: str | None = None) -> pd.DataFr
     for one in inside.to_dict("records"):
         lines.setdefault(one["row"], {"row": one["row"]})[_heading(one["x"])] = _with_interval(one)
     return pd.DataFrame(list(lines.values())).fillna("")
+
+
+def _strange(scores: Mapping[str, Any], study: Mapping[str, Any], model: str) -> str:
+    """In words: why settings of scores and of a study do not belong together; "" if they do."""
+    shown = [differences(scores, {key: study[key] for key in _OF_BOTH if key in study})]
+    there, own = ({row["name"]: row for row in settings.get("rows", [])} for settings in (scores, study))
+    if model and model not in there:
+        shown.append(f"no row {model!r} among the scores")
+    elif model in own:
+        shown.append(differences(*({key: rows[model].get(key) for key in _OF_A_ROW} for rows in (there, own))))
+    return "; ".join(filter(None, shown))
 
 
 def _read(path: Path) -> Study:

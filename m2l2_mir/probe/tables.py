@@ -81,6 +81,11 @@ def footnotes(scores: Mapping[str, Any], section: Mapping[str, Any]) -> list[str
         ),
         *scores["notes"],
     ]
+    warned: dict[str, list[str]] = {}
+    for row, fits in section["fits"].items():
+        for message, count in fits["warnings"].items():
+            warned.setdefault(message, []).append(f"{row} ({count} of {fits['number']})")
+    notes += [f"warned of in fits of {', '.join(rows)}: {message}" for message, rows in warned.items()]
     if section["left_out"]:
         example = section["left_out"][0]
         failed = section["expected"] - section["scored"]
@@ -209,4 +214,4 @@ def _missing(value: float | None) -> bool:
 
 
 def _versions(scores: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {number}" for name, number in scores["settings"]["versions"].items())
+    return ", ".join(f"{name} {number}" for name, number in scores["environment"]["versions"].items())

@@ -3,28 +3,24 @@
 Conventions
 -----------
 * ``items`` are the predictions of one section and one row: a line for each seed and track. Shares count all of them;
-  bars have 95 % intervals over groups of tracks, seeds averaged first.
+  bars have 95 % intervals over groups of tracks, as in :mod:`m2l2_mir.probe.binned`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from m2l2_mir.probe import genre, key, pitch, tempo
-from m2l2_mir.probe.statistics import cluster_bootstrap
+from m2l2_mir.probe.binned import binned_items
 from m2l2_mir.report.label_figures import confusion_map, error_histogram, reliability_plot, tempo_plot
 from m2l2_mir.report.score_figures import binned_bars
 
 __all__ = ["ProbeFigure", "task_figures"]
-
-DRAWS = 1000  # of intervals of bars
-_AS_GIVEN = "intervals take the fits as given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +32,9 @@ class ProbeFigure:
     caption: str
 
 
-def task_figures(metrics: str, items: pd.DataFrame, classes: Sequence[str]) -> list[ProbeFigure]:
+def task_figures(
+    metrics: str, items: pd.DataFrame, classes: Sequence[str], *, tested_per_trained: float | None = None
+) -> list[ProbeFigure]:
     """Draw the estimates of one row.
 
     Parameters
@@ -47,11 +45,13 @@ def task_figures(metrics: str, items: pd.DataFrame, classes: Sequence[str]) -> l
         Columns ``seed``, ``track_id``, ``group``, ``reference``, ``estimated`` and ``probabilities``.
     classes
         That probabilities are of.
+    tested_per_trained
+        As in :func:`m2l2_mir.probe.statistics.cluster_bootstrap`.
     """
-    return _FIGURES[metrics](items.reset_index(drop=True), classes)
+    return _FIGURES[metrics](items.reset_index(drop=True), classes, tested_per_trained)
 
 
-def _key(items: pd.DataFrame, _: Sequence[str]) -> list[ProbeFigure]:
+def _key(items: pd.DataFrame, *_: object) -> list[ProbeFigure]:
     scores = key.evaluate(items["reference"], items["estimated"])
     counts = key.circle_of_fifths_confusion(items["reference"], items["estimated"])
     caption = (
@@ -62,7 +62,7 @@ def _key(items: pd.DataFrame, _: Sequence[str]) -> list[ProbeFigure]:
     return [ProbeFigure(name="confusion", figure=confusion_map(counts, blocks=[12]), caption=caption)]
 
 
-def _genre(items: pd.DataFrame, classes: Sequence[str]) -> list[ProbeFigure]:
+def _genre(items: pd.DataFrame, classes: Sequence[str], _: float | None) -> list[ProbeFigure]:
     counts = genre.confusion(items["reference"], items["estimated"])
     errors = counts.to_numpy() * (1 - np.eye(len(counts), dtype=np.int64))
     true, taken = divmod(int(errors.argmax()), len(counts))
@@ -79,7 +79,7 @@ def _genre(items: pd.DataFrame, classes: Sequence[str]) -> list[ProbeFigure]:
         probabilities = np.stack(items["probabilities"].tolist()).astype(np.float64)
         table = genre.reliability(items["reference"], probabilities, classes)
         gap = float(((table["confidence"] - table["accuracy"]) * table["items"]).sum() / table["items"].sum())
-        error = genre.evaluate(items["reference"], items["estimated"], probabilities, classes)["ece"]
+        error = genre.calibration_error(table)
         said = "too sure" if gap > 0 else "not sure enough"
         caption = (
             f"the read-out is {said} by {abs(gap):.2f} on average, its expected calibration error {error:.2f}; "
@@ -89,49 +89,46 @@ def _genre(items: pd.DataFrame, classes: Sequence[str]) -> list[ProbeFigure]:
     return found
 
 
-def _pitch(items: pd.DataFrame, _: Sequence[str]) -> list[ProbeFigure]:
-    scores = pitch.per_item(items["reference"], items["estimated"])
-    means = scores.mean()
-    errors = scores["error"].to_numpy()
+def _pitch(items: pd.DataFrame, _: Sequence[str], ratio: float | None) -> list[ProbeFigure]:
+    means = pitch.evaluate(items["reference"], items["estimated"])
+    errors = pitch.per_item(items["reference"], items["estimated"])["error"].to_numpy()
     caption = (
         f"{means['exact']:.0%} of {len(items)} estimates are exact, {means['within_semitone']:.0%} within a semitone "
         f"and {means['octave_error']:.0%} in the wrong octave (blue bars beside 0)"
     )
     histogram = error_histogram(errors, label="estimated less true, semitones")
-    octaves = items["reference"].astype(np.int64) // 12 - 1
-    table = _binned(items, octaves, {"exact": scores["exact"], "chroma": scores["chroma"]})
+    table = _bars("pitch", items, {"exact": "exact", "chroma": "chroma"}, ratio)
     return [
         ProbeFigure(name="errors", figure=histogram, caption=caption),
         ProbeFigure(
             name="register",
             figure=binned_bars(table, label="share right", x_label="octave of the true pitch; tracks"),
             caption=f"{_ends(table, 'exact', 'octave {}')}; octave 4 begins at C4, and chroma counts the pitch class "
-            f"alone; {_AS_GIVEN}",
+            "alone",
         ),
     ]
 
 
-def _tempo(items: pd.DataFrame, _: Sequence[str]) -> list[ProbeFigure]:
+def _tempo(items: pd.DataFrame, _: Sequence[str], ratio: float | None) -> list[ProbeFigure]:
     reference, estimated = (items[name].to_numpy(dtype=np.float64) for name in ("reference", "estimated"))
-    scores = tempo.per_item(reference, estimated)
-    acc1, acc2 = scores["acc1"].mean(), scores["acc2"].mean()
+    scores = tempo.evaluate(reference, estimated)
+    acc1, acc2 = scores["acc1"], scores["acc2"]
     caption = (
         f"{acc1:.0%} of {len(items)} estimates lie within 4 % of the true tempo, {acc2 - acc1:.0%} more on a line "
         "where a metrical level is taken for another"
     )
-    bins, order = _bpm_bins(reference)
-    table = _binned(items, pd.Series(bins), {"Acc1": scores["acc1"], "Acc2": scores["acc2"]}, order=order)
+    table = _bars("tempo", items, {"acc1": "Acc1", "acc2": "Acc2"}, ratio)
     return [
         ProbeFigure(name="tempi", figure=tempo_plot(reference, estimated), caption=caption),
         ProbeFigure(
             name="bpm",
             figure=binned_bars(table, label="share right", x_label="true bpm; tracks"),
-            caption=f"{_ends(table, 'Acc1', '{} bpm')}; {_AS_GIVEN}",
+            caption=_ends(table, "Acc1", "{} bpm"),
         ),
     ]
 
 
-_FIGURES: dict[str, Callable[[pd.DataFrame, Sequence[str]], list[ProbeFigure]]] = {
+_FIGURES: dict[str, Callable[[pd.DataFrame, Sequence[str], float | None], list[ProbeFigure]]] = {
     "key": _key,
     "pitch": _pitch,
     "tempo": _tempo,
@@ -139,36 +136,10 @@ _FIGURES: dict[str, Callable[[pd.DataFrame, Sequence[str]], list[ProbeFigure]]] 
 }
 
 
-def _bpm_bins(reference: NDArray[np.float64]) -> tuple[list[str], list[str]]:
-    """The bin of each tempo as :func:`m2l2_mir.probe.tempo.by_bpm` names it, and all that occur from slow to fast."""
-    numbers = np.digitize(reference, tempo.EDGES)
-    occurring = tempo.by_bpm(reference, reference).index.tolist()
-    names = dict(zip(np.unique(numbers).tolist(), occurring, strict=True))
-    return [names[number] for number in numbers.tolist()], occurring
-
-
-def _binned(
-    items: pd.DataFrame, bins: pd.Series, series: dict[str, pd.Series], order: Sequence[object] = ()
-) -> pd.DataFrame:
-    """What :func:`~m2l2_mir.report.score_figures.binned_bars` draws."""
-    lines = []
-    for one in order or sorted(bins.unique()):
-        inside = items[(bins == one).to_numpy()]
-        for name, values in series.items():
-            wide = inside.assign(value=values).pivot(index="seed", columns="track_id", values="value")
-            groups = inside.drop_duplicates("track_id").set_index("track_id")["group"].loc[wide.columns]
-            interval = cluster_bootstrap(wide.to_numpy(), groups.to_numpy(dtype=object), bounds=(0, 1), draws=DRAWS)
-            lines.append(
-                {
-                    "bin": str(one),
-                    "items": wide.shape[1],
-                    "series": name,
-                    "estimate": interval.estimate,
-                    "low": interval.low,
-                    "high": interval.high,
-                }
-            )
-    return pd.DataFrame(lines)
+def _bars(metrics: str, items: pd.DataFrame, series: Mapping[str, str], ratio: float | None) -> pd.DataFrame:
+    """What :func:`~m2l2_mir.report.score_figures.binned_bars` draws: metrics by bin, under the names of `series`."""
+    table = binned_items(metrics, items, tested_per_trained=ratio)
+    return table[table["metric"].isin(list(series))].assign(series=lambda kept: kept["metric"].map(series))
 
 
 def _ends(table: pd.DataFrame, series: str, where: str) -> str:

@@ -37,7 +37,7 @@ from m2l2_mir.probe.pairs import number_pairs
 __all__ = [
     "BINS_PER_OCTAVE",
     "PRIMARY",
-    "by_bpm",
+    "bins_of",
     "evaluate",
     "from_bins",
     "from_octaves",
@@ -144,12 +144,12 @@ def evaluate(reference: ArrayLike, estimated: ArrayLike) -> dict[str, float]:
     return {**means, "r2": math.nan if constant else float(r2_score(np.log2(ours), np.log2(theirs)))}
 
 
-def by_bpm(reference: ArrayLike, estimated: ArrayLike, *, edges: Sequence[float] = EDGES) -> pd.DataFrame:
-    """Error against tempo.
+def bins_of(reference: ArrayLike, *, edges: Sequence[float] = EDGES) -> tuple[NDArray[np.int64], dict[int, str]]:
+    """Bins of tempi, by their bounds.
 
     Parameters
     ----------
-    reference, estimated : array-like [items]
+    reference : array-like [items]
         bpm.
     edges
         bpm between which a bin lies, rising; the lower edge belongs to it. There is one bin below all edges and one
@@ -157,9 +157,10 @@ def by_bpm(reference: ArrayLike, estimated: ArrayLike, *, edges: Sequence[float]
 
     Returns
     -------
-    pandas.DataFrame
-        One row for each bin that has items, by its bounds such as ``"60-75"``: ``items``, and the means of
-        :func:`per_item`.
+    numbers : np.ndarray [items]
+        The bin of each item.
+    names : dict
+        Of every bin that has items, from slow to fast.
 
     Raises
     ------
@@ -168,19 +169,16 @@ def by_bpm(reference: ArrayLike, estimated: ArrayLike, *, edges: Sequence[float]
 
     Examples
     --------
-    >>> by_bpm([50, 60, 200], [50, 61, 100])[["items", "acc1"]].to_dict("index")
-    {'< 60': {'items': 1, 'acc1': 1.0}, '60-75': {'items': 1, 'acc1': 1.0}, '>= 190': {'items': 1, 'acc1': 0.0}}
+    >>> bins_of([50, 60, 200])
+    (array([0, 1, 6]), {0: '< 60', 1: '60-75', 6: '>= 190'})
     """
     if not len(edges) or not np.all(np.diff(edges) > 0):
         raise InputError(f"edges are {list(edges)}; give at least one, each above the one before")
-    ours, _ = validate(reference, estimated)
+    ours, _ = validate(reference, reference)
     between = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
     names = [f"< {edges[0]:g}", *between, f">= {edges[-1]:g}"]
-    groups = per_item(reference, estimated).groupby(np.digitize(ours, edges))
-    means = groups.mean()
-    means.insert(0, "items", groups.size())
-    means.index = pd.Index([names[number] for number in means.index], name="bpm")
-    return means
+    numbers = np.digitize(ours, edges)
+    return numbers, {number: names[number] for number in np.unique(numbers).tolist()}
 
 
 def to_octaves(bpm: ArrayLike) -> NDArray[np.float64]:

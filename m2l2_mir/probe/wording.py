@@ -36,7 +36,7 @@ def sentence(scores: Mapping[str, Any]) -> str:
     rows = [row for row in scores["rows"] if row["name"] in standing]
     own = found[model]
     interval = f" [{_short(own['low'])}, {_short(own['high'])}]" if own["low"] is not None else ""
-    few = f" ({own['method']} interval over {own['groups']} groups)" if own["method"] == "t" else ""
+    few = f" ({own['method']} interval over {own['groups']} groups)" if own["method"] in ("t", "exact") else ""
     missing = section["expected"] - section["scored"]
     counted = f", {section['scored']} of {section['expected']} tracks scored" if missing else ""
     groups = {

@@ -28,13 +28,14 @@ def test_probabilities_that_say_nothing_give_the_share_that_was_right(rng, flipp
     assert confidence(said) == pytest.approx(right.mean(), abs=0.01)
 
 
-def test_a_slope_that_does_not_hold_on_other_folds_is_dropped() -> None:
-    # High probability means right in 60 predictions of three folds, and wrong in the 50 of the fourth.
-    said = np.tile([0.9, 0.4], 55)
-    right = np.tile([1, 0], 55)
+def test_a_slope_that_does_not_hold_on_other_groups_is_dropped() -> None:
+    # High probability means right in 60 predictions of three groups, and wrong in the 40 of the fourth.
+    said = np.tile([0.9, 0.4], 50)
+    right = np.tile([1, 0], 50)
     right[60:] = 1 - right[60:]
-    folds = np.repeat([0, 1, 2, 3], [20, 20, 20, 50])
-    assert Confidence.learn(said, right, folds, np.arange(110)).slope == 0
+    groups = np.repeat([0, 1, 2, 3], [20, 20, 20, 40])
+    assert Confidence.learn(said, right, groups, np.arange(100)).slope == 0
+    assert Confidence.learn(said, right, np.arange(100), np.arange(100)).slope > 0
 
 
 def test_certainty_stays_short_of_one_and_repeated_tracks_count_once() -> None:

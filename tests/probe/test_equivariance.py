@@ -13,7 +13,8 @@ from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.dataset.labels import KEYS
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.alteration import Alteration
-from m2l2_mir.probe.equivariance import draw_tracks, equivariance
+from m2l2_mir.probe.altered_tracks import changes_of, draw_tracks
+from m2l2_mir.probe.equivariance import equivariance
 from m2l2_mir.probe.following import ALTERATIONS, labels_altered
 from m2l2_mir.probe.plan import Plan, plan_probe
 from m2l2_mir.probe.recipe import find_probe
@@ -97,6 +98,50 @@ def test_whole_groups_inside_the_range_of_labels_are_drawn(plan) -> None:
     assert tracks["group"].nunique() < 15
     with pytest.raises(InputError, match="0 tracks can be altered"):
         draw_tracks(tempi, np.zeros(120, bool))
+
+
+@pytest.fixture(scope="module")
+def gaps(dataset: Dataset) -> Dataset:
+    """Four pitches, 14 semitones apart, as in a quick set of notes."""
+    return replace(dataset, tracks=dataset.tracks.assign(pitch=np.array([41, 55, 69, 83])[np.arange(120) // 3 % 4]))
+
+
+def test_pitches_with_gaps_are_moved_to_one_another(gaps: Dataset) -> None:
+    """No usual transposition leads from one class to another, so that none could be followed."""
+    plan = plan_probe(*find_probe("pitch"), gaps, splits=["grouped"], seeds=1, folds=3)
+    assert [one.amount for one in ALTERATIONS["pitch"][::3]] == [-6, -3, 1, 4]
+    with pytest.raises(InputError, match="0 tracks can be altered to a label that the read-out 'linear' can give"):
+        draw_tracks(plan, np.ones(120, bool), alterations=ALTERATIONS["pitch"][::3])
+    changes = changes_of(plan, every=3)
+    assert [one.amount for one in changes] == [-14, 14]
+
+    def code(pitch: float) -> np.ndarray:
+        return np.eye(128)[int(pitch)]
+
+    table = measured(plan, changes, code)["estimate"]
+    assert (table["follower", "follows", "all"], table["other", "follows", "all"]) == (1, 0)
+    positions = draw_tracks(plan, np.ones(120, bool), alterations=changes, count=30)
+    with pytest.raises(InputError, match="30 of 30 altered tracks have a label that the read-out 'linear' cannot give"):
+        equivariance(plan, [pair("x", [60], [60], code)[0]], {}, positions, SEMITONES)
+    # A regression can follow to anywhere between the lowest and the highest.
+    regression = plan_probe(
+        *find_probe("pitch"), gaps, splits=["grouped"], readouts=["linear-regression"], seeds=1, folds=3
+    )
+    assert changes_of(regression) == ALTERATIONS["pitch"]
+
+
+def test_keys_that_the_set_lacks_are_not_scored(dataset: Dataset) -> None:
+    """C, D and E major: up by two of them have somewhere to go, down by two others."""
+    labels = np.array(["C major", "D major", "E major"])[np.arange(120) % 3]
+    lacking = replace(dataset, tracks=dataset.tracks.assign(key=labels))
+    plan = plan_probe(*find_probe("key"), lacking, seeds=1, folds=3)
+    changes = tuple(Alteration(kind="transposition", amount=n) for n in (-2, 1, 2))
+    table = measured(plan, changes, one_hot)
+    assert (
+        table.loc[("follower", "follows", 2), "estimate"] == table.loc[("follower", "follows", "all"), "estimate"] == 1
+    )
+    assert table.loc[("follower", "follows", 2), "scored"] == 20
+    assert np.isnan(table.loc[("follower", "follows", 1), "estimate"])
 
 
 def test_only_labels_that_music_carries_along(plan, rows) -> None:

@@ -14,6 +14,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.probe.experiment import run_probe
 from m2l2_mir.probe.fitting import FoldItems
 from m2l2_mir.probe.learning_curve import LAST_DOUBLING, learning_curve, thinned
+from m2l2_mir.probe.statistics import cluster_bootstrap
 from m2l2_mir.probe.studies import read_studies, study_table, write_study
 
 
@@ -32,6 +33,19 @@ def test_thinned_folds() -> None:
     assert len(thinned(fold, groups, 0.001, seed=0).train) == 4
     with pytest.raises(InputError, match="share is 0"):
         thinned(fold, groups, 0, seed=0)
+
+
+def test_small_training_sets_do_not_widen_intervals_by_their_size(plan, rows, monkeypatch) -> None:
+    """Each seed draws others of them, and the spread over seeds is counted."""
+    ratios = []
+
+    def spy(*values, tested_per_trained, **settings):
+        ratios.append(tested_per_trained)
+        return cluster_bootstrap(*values, tested_per_trained=tested_per_trained, **settings)
+
+    monkeypatch.setattr("m2l2_mir.probe.learning_curve.cluster_bootstrap", spy)
+    learning_curve(plan(), [rows["noise"]], sizes=3, jobs=1, draws=50)
+    assert ratios == [1.0] * 9  # three rows: noise, shuffled, majority
 
 
 def test_more_tracks_help_where_there_is_something_to_learn(plan, rows, tmp_path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,6 +12,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from m2l2_mir.dataset.split import strata
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe import softmax
 from m2l2_mir.probe.linear import LinearClassifier, LinearRegressor
 from m2l2_mir.probe.selection import ReadoutWarning, inner_folds
 
@@ -122,6 +125,43 @@ def test_same_seed_same_result(music) -> None:
     assert (first.inner_scores_[:5] == second.inner_scores_[:5]).all()
     assert (first.coef_ == second.coef_).all()
     assert (first.inner_scores_[:5] != other.inner_scores_[:5]).any()
+
+
+@pytest.mark.parametrize(("items", "scatter"), [(400, 30.0), (200, 20.0)])
+def test_weak_directions_behind_strong_ones_of_groups(rng, items: int, scatter: float) -> None:
+    """Timbre varies by group, far more than what carries the label: held-out scores fall before they rise."""
+    groups = np.repeat(np.arange(40), items // 40)
+    labels = rng.integers(8, size=items)
+    timbre = scatter * rng.normal(size=(40, 20))[groups]
+    sound = rng.normal(size=(8, 20))[labels] + 0.3 * rng.normal(size=(items, 20))
+    mixed = np.hstack([timbre, sound]) @ rng.normal(size=(40, 256)) + 0.2 * rng.normal(size=(items, 256))
+    test = groups >= 32
+    for readout in (LinearClassifier(), LinearRegressor()):
+        readout.fit(mixed[~test], labels[~test], groups[~test])
+        scores = readout.inner_scores_
+        dip = next(i for i in range(2, len(scores)) if max(scores[i - 1 : i + 1]) < max(scores[: i - 1]))
+        assert readout.penalty_ < readout.penalties_[dip]  # past where two in a row were below the best
+        assert readout.score(mixed[test], labels[test]) > 0.6
+
+
+def test_a_search_ends_where_items_are_explained(rng) -> None:
+    labels = rng.integers(4, size=400)  # nothing to learn
+    scores = LinearClassifier().fit(rng.normal(size=(400, 150)), labels).inner_scores_
+    assert np.isnan(scores[-1])
+    assert not np.isnan(scores[6])
+    # Fewer items than columns are explained by anything, and more than columns can explain are never.
+    for columns in (300, 5):
+        assert not np.isnan(LinearClassifier().fit(rng.normal(size=(400, columns)), labels).inner_scores_).any()
+
+
+def test_a_solver_that_did_not_converge_is_told(music, monkeypatch) -> None:
+    X, labels, groups = music(240, 20, 6)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="the solver ended")
+        LinearClassifier([1e-3]).fit(X, labels, groups)
+    monkeypatch.setattr(softmax, "_STEPS", 3)
+    with pytest.warns(ReadoutWarning, match="the solver ended before it converged"):
+        LinearClassifier([1e-3]).fit(X, labels, groups)
 
 
 def test_edge_of_the_penalties_is_told(music) -> None:

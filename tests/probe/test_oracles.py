@@ -37,6 +37,15 @@ def test_rows_of_the_score(dataset: Dataset) -> None:
     assert {row.kind for row in (metre, bass, register)} == {"control"}
 
 
+def test_a_metre_that_is_not_known_costs_neither_the_row_nor_the_track(dataset: Dataset) -> None:
+    meters = np.array(["6/8", "4/4"], dtype=object)[np.arange(120) % 2]
+    meters[[3, 5, 7]] = None
+    [metre] = oracle_rows(replace(dataset, tracks=dataset.tracks.assign(meter=meters)), ("metre",))
+    assert (sorted(metre.load(0).sum(axis=0).tolist()), metre.failed) == ([3, 57, 60], {})
+    assert metre.note == "oracle: metre: not known of 3 of 120 tracks, a class of its own"
+    assert oracle_rows(replace(dataset, tracks=dataset.tracks.assign(meter=None)), ("metre",)) == []
+
+
 def test_none_without_a_score(dataset: Dataset) -> None:
     assert oracle_rows(dataset, ("metre", "last bass note", "register")) == []
     with pytest.raises(ConfigError, match="no oracle 'meter'; did you mean 'metre'"):

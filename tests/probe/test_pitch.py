@@ -34,14 +34,6 @@ def test_worked_case() -> None:
     assert pitch.PRIMARY in means
 
 
-def test_error_against_register() -> None:
-    table = pitch.by_octave([83, 60, 71, 84], [83, 48, 73, 84])
-    assert table.index.tolist() == [4, 5, 6]
-    assert table["items"].tolist() == [2, 1, 1]
-    assert table["error"].tolist() == [-5, 0, 0]
-    assert table["octave_error"].tolist() == [0.5, 0, 0]
-
-
 @pytest.mark.parametrize(
     ("reference", "estimated", "message"),
     [

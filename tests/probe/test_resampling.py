@@ -115,8 +115,8 @@ def test_little_data_gives_a_defined_result() -> None:
     assert np.isnan([one.interval().low, one.p_value(), none.interval().estimate, none.p_value()]).all()
     for groups in (4, 40):
         [right, equal] = resample_means(np.array([[1.0] * groups, [0.0] * groups]), None)
-        assert (right.interval().low, right.interval().high) == (1, 1)
-        assert "no width" in right.interval().reason
+        assert np.isnan([right.interval().low, right.interval().high]).all()
+        assert "nothing to tell an interval from" in right.interval().reason
         assert (right.p_value(), equal.p_value()) == (2.0 ** (1 - groups), 1)
 
 
@@ -135,9 +135,29 @@ def test_other_training_items_and_seeds_widen(rng) -> None:
         assert wider.p_value() > row.p_value()
     assert wider.interval(bounds=(row.estimate - 0.01, row.estimate + 0.01)).high == row.estimate + 0.01
     [flat] = resample_means(np.ones((1, 30)), None)
-    assert flat.refitted(1, [0.9, 1.1]).interval().low == 1
     with pytest.raises(InputError, match="-1 items tested"):
         flat.refitted(-1, [])
+
+
+@pytest.mark.parametrize("groups", [6, 40])
+def test_all_right_or_all_wrong_is_no_certainty(groups) -> None:
+    members = np.repeat(np.arange(groups), 3)
+    values = np.vstack([np.ones(3 * groups), np.zeros(3 * groups), np.full(3 * groups, 0.5)])
+    right, wrong, half = resample_means(values, members)
+    low = stats.binomtest(groups, groups).proportion_ci(method="exact").low  # three items of a group count as one
+    interval = right.interval(bounds=(0, 1))
+    assert (interval.low, interval.high, interval.method) == (pytest.approx(low), 1, "exact")
+    assert right.interval(bounds=(0, 1), level=0.9).low > low
+    assert wrong.interval(bounds=(0, 1)).high == pytest.approx(1 - low)
+    assert wrong.interval(bounds=(0, 2)).high == pytest.approx(2 * (1 - low))
+    # That fits are a sample too doubles the variance, as if there were half as many groups.
+    assert right.refitted(1, [1.0, 1.0]).interval(bounds=(0, 1)).low == pytest.approx(low**2)
+    assert (half.interval(bounds=(0, 1)).method, half.interval(bounds=(0, 1)).high) == (
+        "none",
+        pytest.approx(np.nan, nan_ok=True),
+    )
+    [uneven] = resample_means(np.ones((1, 12)), ["large"] * 9 + ["b", "c", "d"])
+    assert uneven.interval(bounds=(0, 1)).low == pytest.approx(0.025 ** (84 / 144))
 
 
 def test_bad_input_is_refused() -> None:

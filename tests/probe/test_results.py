@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe import experiment
+from m2l2_mir.probe.comparison import paired_bootstrap
 from m2l2_mir.probe.experiment import run_probe, settings_of
-from m2l2_mir.probe.results import finished, read_predictions, read_scores, refuse_other, write_result
+from m2l2_mir.probe.results import finished, plain, read_predictions, read_scores, refuse_other, write_result
 from m2l2_mir.probe.rows import Row
 from m2l2_mir.probe.side_by_side import compare_runs
-from m2l2_mir.probe.tables import footnotes, latex, section_table
+from m2l2_mir.probe.tables import footnotes, latex, markdown, section_table
 from m2l2_mir.probe.wording import sentence
 
 
@@ -26,6 +28,7 @@ def result(plan, rows):
 def test_what_is_written_is_read(result, tmp_path) -> None:
     folder = write_result(tmp_path, result)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "binned.csv",
         "predictions.parquet",
         "scores.csv",
         "scores.json",
@@ -37,7 +40,9 @@ def test_what_is_written_is_read(result, tmp_path) -> None:
         result.predictions.drop(columns="probabilities"),
     )
     scores = read_scores(tmp_path)["genre"]
-    assert scores["sentence"].startswith("label: genre accuracy 1.00 [1.00, 1.00]; above shuffled labels (.")
+    assert scores["sentence"].startswith(
+        "label: genre accuracy 1.00 [.83, 1.00] (exact interval over 40 groups); above shuffled labels (."
+    )
     long = pd.read_csv(folder / "scores.csv")
     primary = long[(long["row"] == "noise") & (long["metric"] == "accuracy")].iloc[0]
     assert primary["estimate"] - 1 == pytest.approx(primary["difference"])
@@ -97,7 +102,7 @@ def test_damaged_results_are_named(result, tmp_path) -> None:
 def test_tables_show_intervals_and_how_many_were_scored(result) -> None:
     scores = json.loads(json.dumps(result.scores, default=str).replace("NaN", "null"))
     table = section_table(scores, scores["sections"][0]).set_index("row")
-    assert table.loc["label", "accuracy"] == "1.000 [1.000, 1.000]"
+    assert table.loc["label", "accuracy"] == "1.000 [0.832, 1.000]"
     assert table.loc["noise", "scored"] == "120 of 120"
     [line] = [line for line in scores["sections"][0]["comparisons"] if line["row"] == "noise"]
     assert table.loc["noise", "less the model"] == "{difference:+.3f} [{low:+.3f}, {high:+.3f}]".format(**line)
@@ -105,6 +110,35 @@ def test_tables_show_intervals_and_how_many_were_scored(result) -> None:
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1
     assert r"macro\_f1" in text
     assert "95 %" not in text.replace(r"95 \%", "")
+
+
+def test_tables_tell_of_fits_that_went_badly(result) -> None:
+    scores = plain(result.scores)
+    [section] = scores["sections"]
+    assert not [note for note in footnotes(scores, section) if "warned" in note]
+    for row, count in (("noise", 2), ("shuffled labels", 6)):
+        assert section["fits"][row]["number"] == 6  # two seeds of three folds
+        section["fits"][row]["warnings"] = {"the weakest penalty offered scored best": count}
+    line = "warned of in fits of shuffled labels (6 of 6), noise (2 of 6): the weakest penalty offered scored best"
+    assert line in footnotes(scores, section)
+    assert line in markdown(scores)
+
+
+def test_patch_releases_are_stated_and_not_compared(plan, rows, result, tmp_path, monkeypatch) -> None:
+    write_result(tmp_path, result)
+    installed = experiment.version
+    for patched, same in (("{}.999", True), ("9.{}", False)):
+        monkeypatch.setattr(
+            experiment,
+            "version",
+            lambda name, patched=patched: patched.format(".".join(installed(name).split(".")[:2])),
+        )
+        settings = settings_of(plan(), list(rows.values()), draws=200)
+        assert (finished(tmp_path, "genre", settings) is not None) is same
+        assert "torch" in settings["versions"]
+    [scores] = read_scores(tmp_path).values()
+    assert scores["environment"]["versions"]["numpy"] == np.__version__
+    assert f"numpy {np.__version__}" in (tmp_path / "genre" / "table.md").read_text()
 
 
 def test_tables_do_not_say_that_rows_are_equal(plan, rows, rng) -> None:
@@ -138,8 +172,22 @@ def test_two_runs_side_by_side(plan, rows, result, rng, tmp_path) -> None:
         table.loc[("label", "worse"), "second_score"] - 1
     )
     assert table.loc[("label", "worse"), "mark"] == ""
-    # The same vectors on the same folds: nothing differs.
-    assert table.loc[("noise", "noise"), ["difference", "mark"]].tolist() == [0, "not distinguishable"]
+    # The same vectors on the same folds: nothing differs, and nothing is tested.
+    assert table.loc[("noise", "noise"), ["difference", "mark"]].tolist() == [0, "identical"]
+    assert table.loc[("majority", "majority"), "mark"] == "identical"
+    # Shuffled labels of the two models differ, and are no question of this comparison.
+    assert table.loc[("shuffled labels", "shuffled labels"), "mark"] == "not tested"
+    # The two models are the whole family: their p is that of one test.
+    ours, theirs = (read_predictions(tmp_path / run, "genre") for run in ("before", "after"))
+    right = [
+        one[one["row"] == row]
+        .assign(right=lambda t: t["reference"] == t["estimated"])
+        .pivot(index="seed", columns="track_id", values="right")
+        for one, row in ((ours, "label"), (theirs, "worse"))
+    ]
+    groups = ours.drop_duplicates("track_id").set_index("track_id")["group"].loc[right[0].columns]
+    alone = paired_bootstrap(right[1], right[0], groups.to_numpy(), tested_per_trained=1)
+    assert table.loc[("label", "worse"), "p_holm"] == alone.p
     write_result(tmp_path / "after", run_probe(plan(folds=4), [model], jobs=1, draws=200))
     with pytest.raises(InputError, match="tracks, folds or number of seeds differ"):
         compare_runs(tmp_path / "before", tmp_path / "after")

@@ -37,11 +37,38 @@ def test_npy_is_taken_by_the_ids_beside_it(tmp_path) -> None:
 
 @pytest.mark.parametrize("lists", [True, False])
 def test_parquet_is_taken_by_track_id(tmp_path, lists: bool) -> None:
-    vectors = {"vector": [[3.0, 3.5], [1.0, 1.5], [2.0, 2.5]]} if lists else {"x": [3.0, 1, 2], "y": [3.5, 1.5, 2.5]}
+    vectors = {"vector": [[3.0, 3.5], [1.0, 1.5], [2.0, 2.5]]} if lists else {"e0": [3.0, 1, 2], "e1": [3.5, 1.5, 2.5]}
     pd.DataFrame({"track_id": ["c", "a", "b"], **vectors}).to_parquet(tmp_path / "mine.parquet")
     assert file_row(tmp_path / "mine.parquet", IDS).load(0).tolist() == [[1, 1.5], [2, 2.5], [3, 3.5]]
     with pytest.raises(InputError, match="lacks 1 of 4 tracks, such as 'd'"):
         file_row(tmp_path / "mine.parquet", [*IDS, "d"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "width", "taken"),
+    [
+        (["e0", "tempo", "e1", "e2", "fold"], 3, "columns e0 to e2"),  # labels between dimensions
+        (["0", "1", "fold", "group"], 2, "columns 0 to 1"),
+        (["x"], 1, "column x"),
+        (["tempo"], None, "column 'tempo' is one of the data set"),
+        (["fold"], None, "column 'fold' is one of the data set"),
+        (["x", "bpm"], None, "x, bpm, which does not tell the vector from labels"),
+        (["e0", "e1", "genre0", "genre1"], None, "e0 to e1 and genre0 to genre1"),
+        (["e0", "e1", "q1", "q2"], 2, "columns e0 to e1"),  # q1, q2 are columns of the data set
+    ],
+)
+def test_no_label_becomes_a_dimension(tmp_path, columns: list[str], width: int | None, taken: str) -> None:
+    values = {name: [float(number), 2.0, 3.0] for number, name in enumerate(columns)}
+    pd.DataFrame({"track_id": IDS, **values}).to_parquet(tmp_path / "mine.parquet")
+    if width is None:
+        with pytest.raises(InputError, match=taken):
+            file_row(tmp_path / "mine.parquet", IDS, columns=["tempo", "q1", "q2"])
+        return
+    row = file_row(tmp_path / "mine.parquet", IDS, columns=["tempo", "q1", "q2"])
+    assert row.width == width
+    assert row.about == f"vectors of mine.parquet, {taken}"
+    others = [name for name in columns if name in ("tempo", "fold", "group", "q1", "q2")]
+    assert row.note == (f"mine: vectors are {taken}; not taken: {', '.join(others)}" if others else "")
 
 
 def test_files_that_hold_no_vectors_are_named(tmp_path) -> None:

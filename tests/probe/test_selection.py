@@ -42,13 +42,15 @@ def test_fewer_groups_than_folds() -> None:
     assert inner_folds(np.array([0, 1]), np.array([0, 0]), 3, np.random.RandomState(0)) == []
 
 
-def test_search_passes_one_dip_and_ties_go_to_the_simpler() -> None:
-    best, scores = best_candidate(7, [0.0, 1.0, 0.5, 2.0, 2.0, 1.9, 1.8].__getitem__)
-    assert best == 3
-    assert scores.tolist() == [0.0, 1.0, 0.5, 2.0, 2.0, 1.9, 1.8]
-    best, scores = best_candidate(5, [1.0, 0.5, 0.4, 9.0, 9.0].__getitem__)
-    assert best == 0
-    assert np.isnan(scores[3:]).all()
+def test_search_passes_dips_and_ties_go_to_the_simpler() -> None:
+    dips = [1.0, 0.5, 0.4, 9.0, 9.0, 1.9, 1.8, 1.7]
+    best, scores = best_candidate(8, dips.__getitem__)
+    assert (best, scores.tolist()) == (3, dips)
+    asked = iter([False, True])
+    best, scores = best_candidate(8, dips.__getitem__, lambda: next(asked))
+    assert best == 3  # the first time, more was to come
+    assert scores[:7].tolist() == dips[:7]
+    assert np.isnan(scores[7])
 
 
 @pytest.mark.parametrize(

@@ -41,13 +41,11 @@ def test_worked_case() -> None:
     assert tempo.PRIMARY in means
 
 
-def test_by_bpm() -> None:
-    table = tempo.by_bpm([99, 100, 120, 50], [99, 50, 120, 50], edges=[100, 120])
-    assert table.index.tolist() == ["< 100", "100-120", ">= 120"]
-    assert table["items"].tolist() == [2, 1, 1]
-    assert table["acc1"].tolist() == [1, 0, 1]
+def test_bins_of_bpm() -> None:
+    numbers, names = tempo.bins_of([99, 100, 120, 50], edges=[100, 120])
+    assert (numbers.tolist(), names) == ([0, 1, 2, 0], {0: "< 100", 1: "100-120", 2: ">= 120"})
     with pytest.raises(InputError, match="edges are"):
-        tempo.by_bpm([100], [100], edges=[120, 100])
+        tempo.bins_of([100], edges=[120, 100])
 
 
 def test_bins_are_finer_than_the_tolerance(rng: np.random.Generator) -> None:
