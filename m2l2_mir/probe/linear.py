@@ -12,8 +12,8 @@ Conventions
   sharpen what was learnt, while before that they let in directions of ever smaller variance, which may hold the label.
   It does so only with more items than columns, since fewer are explained by anything.
 - Shrinkage treats all directions of equal variance alike: any rotation of the standardised input gives the same fit.
-- Large sets: a fit on 80,000 of 100,000 tracks x 512 in ten classes took about 27 s of one core and 0.9 GiB beside vectors,
-  a regression 7 s. The 200 fits of a whole probe would be three quarters of an hour on two cores.
+- Large sets: a fit on 80,000 of 100,000 tracks x 512 in ten classes took about 27 s of one core and 0.9 GiB beside the
+  vectors, a regression 7 s. The 200 fits of a whole probe would be three quarters of an hour on two cores.
 """
 
 from __future__ import annotations
