@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -50,6 +51,8 @@ def write_results(
     options: argparse.Namespace, facts: Mapping[str, Any], results: Mapping[str, Any], summary: str
 ) -> None:
     """Write NAME.json (everything) and NAME.md (what to read) into the folder of the results, and print the latter."""
+    from m2l2_mir.probe.results import plain  # imports much, which must not be in memory while a script measures
+
     name = Path(sys.argv[0]).stem + (".quick" if options.quick else "")
     command = command_line(options)
     note = "**Quick run: the numbers mean nothing.**\n\n" if options.quick else ""
@@ -60,7 +63,7 @@ def write_results(
     text = f"# {name}\n\n{note}{summary}\n\nMachine: {machine} Command: `{command}`\n"
     record = {"name": name, "command": command, "quick": options.quick, "machine": facts, "results": results}
     options.out.mkdir(parents=True, exist_ok=True)
-    _write(options.out / f"{name}.json", json.dumps(record, indent=1) + "\n")
+    _write(options.out / f"{name}.json", json.dumps(plain(record), indent=1, allow_nan=False) + "\n")
     _write(options.out / f"{name}.md", text)
     print(text)
 
@@ -103,7 +106,7 @@ def interval(found: Mapping[str, float], scale: float = 1, digits: int = 2) -> s
     '0.50 [0.40, 0.60]'
     """
     estimate, low, high = (f"{scale * found[name]:.{digits}f}" for name in ("estimate", "low", "high"))
-    return f"{estimate} [{low}, {high}]"
+    return estimate if math.isnan(found["low"]) else f"{estimate} [{low}, {high}]"
 
 
 def verdict(reached: bool) -> str:

@@ -213,6 +213,7 @@ def test_no_traceback_reaches_a_person(tmp_path):
 
 INTERRUPTED = """
 import os, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from m2l2_mir.progress import EmbedProgress
 finished = EmbedProgress.finished
 def interrupting(self, result):

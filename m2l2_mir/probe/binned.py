@@ -111,7 +111,7 @@ def _interval(items: pd.DataFrame, values: pd.Series[float], metric: str, ratio:
             wide.to_numpy(),
             groups.to_numpy(dtype=object),
             tested_per_trained=ratio,
-            bounds=(0, 1) if share else (0, math.inf),
+            bounds=(0, 1) if share else None,
             draws=DRAWS,
         )
     )

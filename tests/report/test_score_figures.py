@@ -26,7 +26,7 @@ def test_bars_have_length_interval_and_mark() -> None:
     assert [patch.get_facecolor()[3] for patch in axes.patches] == [1, 0]  # the second is hollow
     whiskers = [line.get_xdata() for line in axes.lines if line.get_linestyle() == "-"]
     np.testing.assert_allclose(whiskers, [[0.6, 0.8], [0.1, 0.3]])
-    assert [text.get_text() for text in axes.texts] == ["0.700", "0.200 =", " not defined"]
+    assert [text.get_text() for text in axes.texts] == ["0.700", "0.200 n.s.", " not defined"]
     # The first bar is on top, and a name is no formula.
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
     assert "a $x$" in page.figure_svg(drawing, alt="", identifier="x")
