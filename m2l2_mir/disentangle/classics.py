@@ -78,8 +78,11 @@ def classic_lines(
             name,
             source.name,
             source.identity,
+            source.digest(block.track_ids),
             block.track_ids,
             block.factors.tolist(),
+            block.groups,
+            [repr(factor) for factor in block.schema],
             repr(nulls),
         ]
         digest = hashlib.sha256(json.dumps(of, default=str).encode()).hexdigest()[:20]

@@ -200,6 +200,7 @@ def _part(source: Source, block: Block, nulls: Nulls, parts: Path) -> Measured:
     of = {
         "format": FORMAT,
         "source": source.identity,
+        "slots": source.digest([*block.track_ids, *block.pairs["before"], *block.pairs["after"]]),
         "name": source.name,
         "clips": block.track_ids,
         "factors": block.factors.tolist(),

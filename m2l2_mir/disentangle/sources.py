@@ -103,6 +103,11 @@ class Source:
     def trained(self) -> bool:
         return self.store is None or self.store.trained
 
+    def digest(self, track_ids: Sequence[str]) -> str:
+        """Of the slots themselves: a store may hold others under the same name."""
+        slots = np.ascontiguousarray(self.slots_of(list(track_ids)), dtype=np.float32)
+        return hashlib.sha256(slots.tobytes()).hexdigest()
+
 
 def embed(
     model: Music2Latent2, name: str, dataset: Dataset, *, jobs: int | None = None, observe: Observe | None = None

@@ -37,7 +37,9 @@ HNSW_BREADTH = 128  # candidates kept while searching
 PROBED_SHARE = 1 / 16  # of the lists of an IVF index
 TRAINED_PER_LIST = 64  # vectors
 POINTS_PER_CENTROID = 39  # FAISS warns below
-SELECTIVE = 0.1  # share of allowed rows below which these are compared one by one
+# Share of allowed rows below which these are compared one by one: a structure looks where the question lies, and what a
+# filter leaves may all lie elsewhere. More than removed rows alone leave out.
+SELECTIVE = 0.85
 RESCORED = 20  # candidates for each wanted neighbour of a structure that does not hold the vectors
 MEGABYTE = 1 << 20
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.backends import Backend, Choice, training_sample
+from m2l2_mir.index.backends import Backend, Choice, choose, training_sample
 from m2l2_mir.index.library import SOURCE, Library
 from m2l2_mir.index.preparation import Drift, Preparation, drift_of
 from m2l2_mir.index.similarities import random_pairs
@@ -91,9 +91,15 @@ def put(
         index.segments = index.segments.changed([*updated, *removed], [*updated, *added], store)
     compacted = library.dead > MOST_DEAD * len(library.rows)
     if compacted:
+        left, choice = library.compacted(), index.backend.choice
+        try:
+            backend = filled(left, index.preparation, choice, seed)
+        except InputError:  # too few are left for its structure: they are compared one by one
+            choice = choose(len(left), index.preparation.rank, exact=True, memory_mb=None, factory=None)
+            backend = filled(left, index.preparation, choice, seed)
+            index.about["reasons"] = {**index.about["reasons"], "backend": list(choice.reasons)}
         index.about["fitted_rows"] = int(library.alive[: index.about["fitted_rows"]].sum())
-        index.library = library.compacted()
-        index.backend = filled(index.library, index.preparation, index.backend.choice, seed)
+        index.library, index.backend = left, backend
     if added or updated or removed:
         index.duplicate_pairs = None
         index.pairs = random_pairs(index.library, index.preparation, seed)

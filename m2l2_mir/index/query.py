@@ -239,6 +239,8 @@ def _candidates(
     if index.backend.rescored:
         scores, rows = _rescored(index, direction[None], rows, count)
     there = rows[0] >= 0
+    if there.sum() < count:  # the structure found no more, though there are
+        return _scanned(index, direction, preparation, allowed, count)
     return rows[0][there], scores[0][there]
 
 

@@ -84,6 +84,7 @@ class _Plan:
 
     view: NDArray[np.float64]
     moves: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
+    removed: list[NDArray[np.float64]] = field(default_factory=list)
     excluded: dict[str, Any] = field(default_factory=dict)
     targets: dict[str, Any] = field(default_factory=dict)
 
@@ -148,6 +149,9 @@ def steer(
         plan.view = basis @ basis.T
     for name, wish in wishes.items():
         _wished(index, known[name], wish, centre, sample, strength, plan)
+    if plan.removed:  # all at once: subspaces overlap, and one after the other the last would bring back the first
+        joint = np.linalg.qr(np.concatenate(plan.removed).T)[0]
+        plan.view = (np.eye(index.width) - joint @ joint.T) @ plan.view
     moved = centre.astype(np.float64)
     for basis, coordinates in plan.moves:
         moved = moved + (coordinates - (moved - index.preparation.mean) @ basis.T) @ basis
@@ -175,7 +179,7 @@ def _wished(
     basis = _directions(index, attribute)
     inside = basis.T @ basis
     if wish == "any":
-        plan.view = plan.view @ (np.eye(index.width) - inside)
+        plan.removed.append(basis)
         return
     mine = _predictions(index, attribute, centre)[0]
     predicted = _predictions(index, attribute, sample)
@@ -184,7 +188,7 @@ def _wished(
     if wish == "other":
         if numeric:
             raise InputError(f"{attribute.name}: 'other' is for classes; take any, more, less or a number")
-        plan.view = plan.view @ (np.eye(index.width) - inside)
+        plan.removed.append(basis)
         plan.excluded[attribute.name] = mine
         return
     if numeric:

@@ -1,6 +1,7 @@
 """From a store and a table of labels to results and a report, through the command line, without any renderer."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -209,3 +210,14 @@ def test_wrong_usage_is_one_line(tmp_path, labels):
     ):
         with pytest.raises(InputError, match=words):
             disentangle(*arguments, "--out", tmp_path / "o")
+
+
+def test_other_embeddings_under_the_same_name_are_measured_anew(tmp_path, labels):
+    out = tmp_path / "out"
+    for aligned, pure in ((True, True), (False, False)):
+        store = tmp_path / "store"
+        shutil.rmtree(store, ignore_errors=True)
+        make_store(store, labels, aligned=aligned)
+        assert disentangle("--store", store, "--labels", labels, "--out", out, "--quick").exit_code == 0
+        scores = {line["score"]: line for line in read_results(out)["scores"] if line["row"] == "store"}
+        assert (scores["P1 D"]["estimate"] > 0.9) == pure

@@ -145,3 +145,16 @@ def test_preparation_is_chosen_by_the_number_of_tracks(rng):
     ]  # fmt: skip
     few, _ = prepare(Rows([rng.normal(size=(9, width)).astype(np.float32)]), np.ones(9, bool), "pca")
     assert few.rank == 8
+
+
+@pytest.mark.parametrize("factory", ["HNSW16,Flat", "IVF32,Flat"])
+def test_what_a_filter_leaves_may_lie_far_from_the_question(rng, factory):
+    genres = rng.integers(4, size=2_000)
+    vectors = (rng.normal(size=(4, 16))[genres] * 5 + rng.normal(size=(2_000, 16))).astype(np.float32)
+    ids, metadata = [str(row) for row in range(2_000)], pd.DataFrame({"genre": [f"g{one}" for one in genres]})
+    asked = int(np.flatnonzero(genres == 0)[0])
+    found, true = (
+        SimilarityIndex.from_vectors(vectors, ids, metadata, **options).query(str(asked), k=10, where=["genre=g2"])
+        for options in ({"factory": factory}, {"exact": True})
+    )
+    assert found["track_id"].tolist() == true["track_id"].tolist()

@@ -216,3 +216,12 @@ def test_bad_questions(library, what, options, match):
     index = SimilarityIndex.from_vectors(*library)
     with pytest.raises(InputError, match=match):
         index.query(what, **options)
+
+
+def test_an_index_shrinks_below_what_its_structure_is_trained_with(rng, tmp_path):
+    vectors, ids = rng.normal(size=(400, 16)).astype(np.float32), [str(row) for row in range(400)]
+    index = SimilarityIndex.from_vectors(vectors, ids, factory="IVF64,Flat")
+    assert index.remove(ids[50:]).compacted
+    assert index.query(vectors[7], k=1)["track_id"].item() == "7"
+    index.save(tmp_path / "idx")
+    assert SimilarityIndex.load(tmp_path / "idx").ids == ids[:50]

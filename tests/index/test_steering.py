@@ -137,3 +137,21 @@ def test_a_probe_of_another_width_is_refused(attributes):
     index = SimilarityIndex.from_vectors(np.eye(12).reshape(12, 2, 6), [str(row) for row in range(12)])
     with pytest.raises(InputError, match="reads 16 numbers, the index holds 12"):
         steer(index, "5", attributes, like=["tempo"])
+
+
+def test_two_attributes_that_overlap_are_both_removed(index):
+    class Oblique(Axis):
+        def directions(self):
+            direction = np.eye(K * D)[self.axis] + 0.8 * np.eye(K * D)[0]
+            return direction[None] / np.linalg.norm(direction)
+
+    both = [Attribute(name="a", probe=Axis(0)), Attribute(name="b", probe=Oblique(1))]
+    question = index.embeddings()[5].reshape(1, K, D)
+    moved = question.copy()
+    moved.reshape(-1)[:2] += [3, -2]  # in the span of the two
+    found = [
+        steer(index, one, both, 20, but=but).results["track_id"].tolist()
+        for one in (question, moved)
+        for but in ({"a": "any", "b": "any"}, {"b": "any", "a": "any"})
+    ]
+    assert found[0] == found[1] == found[2] == found[3]
