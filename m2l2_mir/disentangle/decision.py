@@ -21,7 +21,7 @@ DECIDING = ("P1 D", "P2 D")
 
 DECISIONS = {
     "yes": "the first arm disentangles better",
-    "not controllable": "it does by its scores, but decoder swaps move no more than a random subspace",
+    "not controllable": "it does by its scores, but decoder swaps are not shown to move more than a random subspace",
     "no better than its null": "higher than the other, but no higher than random rotations of its own",
     "change of basis": "a transform of the other's K positions closes the gap: a change of basis, no more",
     "less informative": "higher, but all its slots together may tell less",
@@ -30,6 +30,7 @@ DECISIONS = {
     "opposite": "the other arm disentangles better",
     "equivalent": f"no difference: equal within {MARGIN:g}",
     "no difference shown": "no difference is shown, nor that they are equal",
+    "too little told": "an arm tells hardly anything of the factors, so that D says nothing",
     "not decided": "P1, P2 and their nulls are all needed, and one of them is missing",
 }
 
@@ -83,6 +84,8 @@ def decide(
     )
     if p1 is None or p2 is None or not all(math.isfinite(one["difference"]) for one in (p1, p2)):
         decision = "not decided"
+    elif min(told["first"], told["second"]) < LEAST_TOLD:
+        decision = "too little told"
     elif p1["above"] and p2["above"]:
         if not beats_null:
             decision = "no better than its null"
@@ -96,15 +99,20 @@ def decide(
             decision = "yes"
     elif p1["below"] and p2["below"]:
         decision = "opposite"
-    elif p1["above"] or p2["above"] or p1["below"] or p2["below"]:
+    elif _disagree(p1, p2) or _disagree(p2, p1):
         decision = "probe artefact"
-    elif primary["P1 C"]["above"] and primary["P2 C"]["above"]:
-        decision = "only compaction"
     elif p1["equivalent"] and p2["equivalent"]:
-        decision = "equivalent"
+        compact = primary["P1 C"]["above"] and primary["P2 C"]["above"]
+        decision = "only compaction" if compact else "equivalent"
     else:
         decision = "no difference shown"
     return Verdict(decision=decision, sentence=_sentence(decision, primary, names, closing, controllable, stratum))
+
+
+def _disagree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether one says that there is a difference, and the other that there is none or the opposite."""
+    against = other["below"] if one["above"] else other["above"]
+    return bool((one["above"] or one["below"]) and (against or other["equivalent"]))
 
 
 def describe(found: Mapping[str, Any], primary: str) -> str:

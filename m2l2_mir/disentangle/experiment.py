@@ -136,6 +136,8 @@ def run_analysis(
         progress(len(wanted), len(wanted))
 
     strata = strata_of_blocks(blocks)
+    if not strata:
+        raise InputError("fewer than two factors: which slot tells of which is a question of several; give more labels")
     arms = {
         (name, stratum): arm_of(measured, chosen)
         for name, measured in held.items()

@@ -88,6 +88,7 @@ def test_arms_must_be_paired_and_have_heard_the_same():
 def line(difference, half=0.02):
     low, high = difference - half, difference + half
     return {
+        "first": 0.5 + difference, "second": 0.5,
         "difference": difference, "low": low, "high": high, "above": low > 0, "below": high < 0,
         "equivalent": low > -0.05 and high < 0.05, "pairs": 1, "p": 0.5, "groups": 9,
     }  # fmt: skip
@@ -113,6 +114,10 @@ def compared(p1=0.0, p2=0.0, c1=0.0, c2=0.0, information=0.0, half=0.02):
         (compared(-0.2, -0.2), {}, "opposite"),
         (compared(), {}, "equivalent"),
         (compared(half=0.1), {}, "no difference shown"),
+        (compared(0.2, 0.2, half=0.3), {}, "no difference shown"),
+        ({**compared(0.2, 0.2), "P2 D": line(0.1, 0.15)}, {}, "no difference shown"),  # one is shown, one is not yet
+        (compared(c1=0.2, c2=0.2, half=0.1), {}, "no difference shown"),
+        ({**compared(0.2, 0.2), "information": line(0.0, 0.02) | {"second": 0.01}}, {}, "too little told"),
         (compared(math.nan, 0.2), {}, "not decided"),
     ],
 )

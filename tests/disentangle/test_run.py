@@ -221,3 +221,10 @@ def test_other_embeddings_under_the_same_name_are_measured_anew(tmp_path, labels
         assert disentangle("--store", store, "--labels", labels, "--out", out, "--quick").exit_code == 0
         scores = {line["score"]: line for line in read_results(out)["scores"] if line["row"] == "store"}
         assert (scores["P1 D"]["estimate"] > 0.9) == pure
+
+
+def test_one_label_alone_is_refused(tmp_path, labels):
+    store = make_store(tmp_path / "store", labels, aligned=True)
+    pd.read_csv(labels)[["track_id", "mood"]].to_csv(tmp_path / "one.csv", index=False)
+    with pytest.raises(InputError, match="fewer than two factors"):
+        disentangle("--store", store, "--labels", tmp_path / "one.csv", "--out", tmp_path / "out", "--quick")
