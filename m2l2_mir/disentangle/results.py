@@ -12,8 +12,7 @@ Conventions
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.results import plain as plain_values
+from m2l2_mir.report.paper import latex_table, markdown_table
 
 __all__ = ["SWAPS", "comparison_table", "read_results", "score_table", "write_results"]
 
@@ -37,8 +37,6 @@ TITLES = {
     "P2 C": "counterfactual: C",
     "information": "information of all slots",
 }
-
-_LATEX = {**{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 
 
 def write_results(out: Path, found: Mapping[str, Any], *, command: str = "") -> None:
@@ -209,9 +207,9 @@ def footnotes(found: Mapping[str, Any]) -> list[str]:
 def _markdown(found: Mapping[str, Any]) -> str:
     parts = [f"# Disentanglement: {found['model']}", found["sentence"] + "."]
     if found["comparison"]:
-        parts += ["## Comparison", _markdown_table(comparison_table(found))]
+        parts += ["## Comparison", markdown_table(comparison_table(found))]
     for stratum in strata_of(found):
-        parts += [f"## Stratum {stratum}", _markdown_table(score_table(found, stratum))]
+        parts += [f"## Stratum {stratum}", markdown_table(score_table(found, stratum))]
     parts.append("\n".join(f"* {note}" for note in footnotes(found)))
     parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in found["rows"]))
     return "\n\n".join(parts) + "\n"
@@ -222,22 +220,7 @@ def _latex(found: Mapping[str, Any]) -> str:
     titled = [(f"Stratum {stratum}", score_table(found, stratum)) for stratum in strata_of(found)]
     if found["comparison"]:
         titled.insert(0, ("Comparison", comparison_table(found)))
-    tables = []
-    for title, table in titled:
-        header = " & ".join(map(_escaped, table.columns))
-        body = "\n".join(" & ".join(map(_escaped, line)) + r" \\" for line in table.itertuples(index=False))
-        caption = ". ".join([title, *footnotes(found)]) + "."
-        tables.append(
-            f"\\begin{{table}}\n\\centering\n\\caption{{{_escaped(caption)}}}\n"
-            f"\\begin{{tabular}}{{{'l' * 2 + 'r' * (table.shape[1] - 2)}}}\n\\toprule\n{header} \\\\\n\\midrule\n"
-            f"{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
-        )
-    return "\n".join(tables)
-
-
-def _markdown_table(table: pd.DataFrame) -> str:
-    lines: Sequence[Sequence[object]] = [list(table.columns), ["---"] * table.shape[1], *table.to_numpy().tolist()]
-    return "\n".join(f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(latex_table(table, caption=". ".join([title, *footnotes(found)]) + ".") for title, table in titled)
 
 
 def _with_interval(line: Mapping[str, Any]) -> str:
@@ -258,7 +241,3 @@ def _listed(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_listed(item) for item in value]
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _escaped(text: object) -> str:
-    return re.sub(r"[&%$#_{}~^]", lambda match: _LATEX[match[0]], str(text))
