@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +27,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     init_from: Annotated[str | None, typer.Option(help="Weights that a new run begins with.")] = None,
     max_minutes: Annotated[float | None, typer.Option(help="Stop cleanly after so long.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Length, if not the recipe's; with --resume, shortens or lengthens a run.")
+    ] = None,
     hold_out: Annotated[
         list[str] | None, typer.Option(help="Collections (sub-folders, patterns) to watch the loss on, not to hear.")
     ] = None,
@@ -43,7 +47,9 @@ def train(
     [bold]m2l2 train low-budget --data MUSIC/ --out run/ --max-minutes 60[/bold]
 
     Run it again with --resume to go on, here or on another machine; the recipe and the data must be the same, wherever
-    they lie. For several GPUs: [bold]torchrun --nproc-per-node=4 --no-python m2l2 train ...[/bold]
+    they lie. Only the number of steps may change, by --steps: learning rate and schedules follow.
+
+    For several GPUs: [bold]torchrun --nproc-per-node=4 --no-python m2l2 train ...[/bold]
     """
     if find_spec("lightning_fabric") is None:
         raise MissingExtraError(
@@ -57,10 +63,14 @@ def train(
     from m2l2_mir.training.config import TrainingConfig
     from m2l2_mir.training.loop import train as run_training
     from m2l2_mir.training.metrics import has_tensorboard
+    from m2l2_mir.training.state import read_history
 
     if max_minutes is not None and max_minutes <= 0:
         raise InputError(f"--max-minutes must be above 0: {max_minutes:g}")
     config = TrainingConfig.load(recipe)
+    if steps is None and resume:
+        steps = read_history(out)["recipe"]["steps"]
+    config = replace(config, steps=steps or config.steps)
     model = config.model_config
     augmentation = from_mapping(Augmentation, config.augmentation, source=f"augmentation of {config.name}")
     first = int(os.environ.get("RANK", "0")) == 0  # of the processes of torchrun; it alone speaks

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def training_section(stages: Sequence[Mapping[str, Any]], model: ModelConfig, st
         heard = done * recipe["batch_size"] * model.context_chunks * model.chunk_seconds / 3600
         hours = ", ".join(f"{value:.2f} h of {kind}" for kind, value in device_hours(stage["stretches"]).items())
         rows.append(
-            f"| {number} | {recipe['name']} | {done} of {recipe['steps']} | {recipe['batch_size']} | {heard:.1f} h "
+            f"| {number} | {recipe['name']} | {done} of {recipe['steps']}{_planned(stage['stretches'])} "
+            f"| {recipe['batch_size']} | {heard:.1f} h "
             f"| {hours} | {stage.get('weights', '')} |"
         )
     chosen = "the averaged weights where the held-out loss was lowest" if best else "the averaged weights"
@@ -90,6 +92,15 @@ def training_section(stages: Sequence[Mapping[str, Any]], model: ModelConfig, st
             *rows,
             f"\n<details><summary>Recipe of the last stage</summary>\n\n```json\n{recipe}\n```\n\n</details>",
         ]
+    )
+
+
+def _planned(stretches: Sequence[Mapping[str, Any]]) -> str:
+    """Say what length a run was meant to have before that was changed, and until which step."""
+    return "".join(
+        f", planned as {before['of']} until step {after['from_step']}"
+        for before, after in pairwise(stretches)
+        if before["of"] != after["of"]
     )
 
 

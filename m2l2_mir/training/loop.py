@@ -110,6 +110,8 @@ def train(
     )
     wrapped, stepping = fabric.setup(objective, optimizer)
     run.begin(json.loads(json.dumps(batches.describe())), resume=resume, init_from=init_from)
+    if resume:
+        say(f"goes on at step {run.step} of {config.steps}")
     if fabric.device.type == "cuda" if compiled is None else compiled:
         compile_networks(model)
     watch = Watch(config, held_out, probes)

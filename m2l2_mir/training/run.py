@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 
+from m2l2_mir.errors import ConfigError
 from m2l2_mir.model.checkpoint import save_model
 from m2l2_mir.training.best import BEST, Best, read_best
 from m2l2_mir.training.card import write_card
@@ -78,6 +79,8 @@ class Run:
         if resume:
             self._history = resumed_history(self.folder, self.config, data)
             self.step = load_state(self.folder, self.objective, self._average, self.optimizer)
+            if self.step > self.config.steps:
+                raise ConfigError(f"{self.folder} is at step {self.step} already; give {self.step} steps or more")
         else:
             self._history = new_history(self.folder, self.config, data, init_from)
             self._history["earlier"] = [] if init_from is None else earlier_stages(init_from)
@@ -87,7 +90,8 @@ class Run:
                 (self.folder / BEST).unlink(missing_ok=True)
             self._best = read_best(self.folder) if resume else None
             self._metrics = Metrics(self.folder, self.step)
-        stretch = {"from_step": self.step, "to_step": self.step, "device": self._device, "seconds": 0.0}
+        planned = {"from_step": self.step, "to_step": self.step, "of": self.config.steps}
+        stretch = planned | {"device": self._device, "seconds": 0.0}
         threads = {"threads": torch.get_num_threads()} if self.averaged.device.type == "cpu" else {}
         self._history["stretches"].append(stretch | threads)
         if self._leads:

@@ -114,6 +114,9 @@ def new_history(run: Path, config: TrainingConfig, data: dict[str, Any], init_fr
 def resumed_history(run: Path, config: TrainingConfig, data: dict[str, Any]) -> dict[str, Any]:
     """What ``run.json`` holds, if the run can go on with this recipe and these data.
 
+    ``steps`` may differ: what depends on shares of training, as the learning rate does, follows the new length from
+    here on, and every stretch of the run says which length it was trained for.
+
     Raises
     ------
     CheckpointError
@@ -125,6 +128,7 @@ def resumed_history(run: Path, config: TrainingConfig, data: dict[str, Any]) -> 
     begun, now = ({**recipe.to_dict(), "model": ""} for recipe in (TrainingConfig.from_dict(history["recipe"]), config))
     # of a model of one's own the recipe names the file, which may lie elsewhere now: its content counts
     begun["model"] = ModelConfig.from_dict(history["model"]).to_dict()
+    begun["steps"] = now["steps"]
     now["model"] = config.model_config.to_dict()
     if changed := _differences(begun, now):
         raise ConfigError(
@@ -132,6 +136,7 @@ def resumed_history(run: Path, config: TrainingConfig, data: dict[str, Any]) -> 
         )
     if changed := _differences(history["data"], data):
         raise ConfigError(f"{run} was begun with other data ({changed}); resume it with the same folders and options")
+    history["recipe"]["steps"] = config.steps
     return history
 
 

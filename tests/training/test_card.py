@@ -127,15 +127,16 @@ def test_best_weights_have_the_figures_of_their_step(first: Path) -> None:
 
 def test_time_is_the_sum_of_the_stretches(first: Path) -> None:
     stretches = [
-        {"from_step": 0, "to_step": 2, "device": "CPU", "seconds": 1800.0},
-        {"from_step": 2, "to_step": 3, "device": "CPU", "threads": 4, "seconds": 900.0},
-        {"from_step": 3, "to_step": 5, "device": "2 x NVIDIA H100", "seconds": 5400.0},
-        {"from_step": 5, "to_step": 5, "device": "CPU", "seconds": 900.0},
+        {"from_step": 0, "to_step": 2, "of": 9, "device": "CPU", "seconds": 1800.0},
+        {"from_step": 2, "to_step": 3, "of": 6, "device": "CPU", "threads": 4, "seconds": 900.0},
+        {"from_step": 3, "to_step": 5, "of": 6, "device": "2 x NVIDIA H100", "seconds": 5400.0},
+        {"from_step": 5, "to_step": 5, "of": 6, "device": "CPU", "seconds": 900.0},
     ]
     change(first, stretches=stretches)
     text = write_card(first, weights="weights.safetensors").read_text()
     assert "0.75 h of CPU, 1.00 h of CPU core, 3.00 h of NVIDIA H100" in text
     assert "Taken at step 5 of 6 planned" in text
+    assert "| 5 of 6, planned as 9 until step 2 |" in text
 
 
 def test_a_second_stage_tells_the_first_wherever_that_is(runs: Path, tmp_path: Path) -> None:

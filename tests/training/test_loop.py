@@ -17,6 +17,7 @@ from m2l2_mir.errors import CheckpointError, ConfigError
 from m2l2_mir.training import loop, monitors, watch
 from m2l2_mir.training.loop import train
 from m2l2_mir.training.monitors import TrainingStopped
+from m2l2_mir.training.schedules import learning_rate
 from tests.training.runs import Interrupted, Tones, recipe, require_equal, weights
 
 
@@ -98,6 +99,20 @@ def test_time_is_kept_and_other_runs_are_not_touched(tmp_path: Path) -> None:
     (tmp_path / "run" / "state.safetensors").write_bytes(b"cut")
     with pytest.raises(CheckpointError, match="cannot be read"):
         train(recipe(), Tones(), tmp_path / "run", resume=True, device="cpu")
+
+
+def test_a_run_is_shortened_while_it_runs_and_its_schedules_follow(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), Interrupted(2, 2), tmp_path, device="cpu")
+    with pytest.raises(ConfigError, match="is at step 2 already; give 2 steps or more"):
+        train(recipe(steps=1), Tones(), tmp_path, resume=True, device="cpu")
+    train(recipe(steps=3), Tones(), tmp_path, resume=True, device="cpu")
+    history = json.loads((tmp_path / "run.json").read_text())
+    assert history["recipe"]["steps"] == 3
+    assert [(stretch["of"], stretch["to_step"]) for stretch in history["stretches"]] == [(6, 2), (3, 3)]
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rate = float(list(csv.DictReader(file))[-1]["learning_rate"])
+    assert rate == pytest.approx(learning_rate(2, recipe(steps=3)), rel=1e-5)
 
 
 def test_a_model_of_ones_own_may_lie_elsewhere_when_its_run_is_resumed(tmp_path: Path) -> None:
