@@ -61,6 +61,7 @@ def train(
     from m2l2_mir.training.batches import CorpusBatches
     from m2l2_mir.training.building import build_corpus
     from m2l2_mir.training.config import TrainingConfig
+    from m2l2_mir.training.loop import part
     from m2l2_mir.training.loop import train as run_training
     from m2l2_mir.training.metrics import has_tensorboard
     from m2l2_mir.training.state import read_history
@@ -112,6 +113,7 @@ def train(
         compiled=compiled,
         say=say,
     )
+    part()
     say(f"Weights: {weights}")
 
 

@@ -32,7 +32,7 @@ from m2l2_mir.training.steps import noise_of, windows_of
 from m2l2_mir.training.throughput import Throughput
 from m2l2_mir.training.watch import Batches, Probes, Watch
 
-__all__ = ["Batches", "compile_networks", "dtype_of", "launch", "parameter_groups", "take_step", "train"]
+__all__ = ["Batches", "compile_networks", "dtype_of", "launch", "parameter_groups", "part", "take_step", "train"]
 
 LOG_EVERY, EVALUATE_EVERY = 50, 1000
 SAVE_SECONDS = 300.0
@@ -196,6 +196,13 @@ def launch(device: str, precision: str = "auto") -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def part() -> None:
+    """End what :func:`launch` began: several processes part while all of them are alive, not while they exit."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 def dtype_of(precision: str, device: str) -> torch.dtype:

@@ -51,6 +51,7 @@ def test_two_processes_equal_one_with_the_doubled_batch(tmp_path: Path) -> None:
         "for resume, minutes in ((False, 0.0 if first else 9.0), (True, None)):\n"
         "    options = {'resume': resume, 'max_minutes': minutes, 'device': 'cpu'}\n"
         "    loop.train(recipe(batch_size=4), Tones(), sys.argv[1], **options)\n"
+        "loop.part()\n"
     )
     two_processes(script, tmp_path / "two")
     stretches = json.loads((tmp_path / "two" / "run.json").read_text())["stretches"]
