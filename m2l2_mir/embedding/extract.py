@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 import joblib
 import soundfile
+import torch
 
 import m2l2_mir
 from m2l2_mir.dataset.dataset import Dataset
@@ -206,12 +207,18 @@ def _provenance(model: Music2Latent2, settings: Settings) -> dict[str, Any]:
             "m2l2-mir": m2l2_mir.__version__,
             "libsndfile": soundfile.__libsndfile_version__,
             **{package: version(package) for package in ("torch", "numpy", "soundfile", "soxr", "pyarrow")},
+            "device": _hardware(model.device),
         },
         "num_embeddings": slots,
         "dim": width,
         "chunk_seconds": config.chunk_seconds,
         **{key: model.metadata[key] for key in ("licence", "citation", "source") if key in model.metadata},
     }
+
+
+def _hardware(device: torch.device) -> str:
+    """What the model ran on: "cpu", or the name of the GPU, whose rounding differs."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def _checked(settings: Settings) -> Settings:

@@ -2,8 +2,8 @@
 
 Embeddings can only be compared when the same weights and settings made them, so everything under
 ``settings`` and the shape of the embeddings is compared whenever a store is written to again.
-Versions and times are recorded, not compared: a library update must not orphan a store. The
-versions of later runs that differ go to ``history``.
+Versions, with the device, and times are recorded, not compared: a library update must not orphan
+a store. The versions of later runs that differ go to ``history``.
 """
 
 from __future__ import annotations

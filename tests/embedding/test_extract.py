@@ -236,10 +236,11 @@ def test_features_before_the_bottleneck(tmp_path, model):
     np.testing.assert_allclose(store.chunks("a.wav"), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_the_licence_of_the_weights_travels_with_the_embeddings(tmp_path, model, monkeypatch):
+def test_the_licence_of_the_weights_and_the_device_travel_with_the_embeddings(tmp_path, model, monkeypatch):
     path = write(tmp_path / "a.wav", CHUNK)
     monkeypatch.setattr(model, "metadata", {"licence": "CC BY-NC 4.0", "citation": "Someone, 2025", "steps": 7})
     stated = extract(path, out=tmp_path / "store", model=model).provenance
+    assert stated["versions"]["device"] == "cpu"
     assert (stated["licence"], stated["citation"], "steps" in stated) == ("CC BY-NC 4.0", "Someone, 2025", False)
 
 
