@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 import m2l2_mir as mm
 from m2l2_mir.errors import CheckpointError, ConfigError
 from m2l2_mir.training import loop, monitors, watch
-from m2l2_mir.training.loop import train
+from m2l2_mir.training.loop import launch, train
 from m2l2_mir.training.monitors import TrainingStopped
 from m2l2_mir.training.schedules import learning_rate
 from tests.training.runs import Interrupted, Tones, recipe, require_equal, weights
@@ -202,3 +202,20 @@ def test_compiling_changes_speed_alone(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="finds no such device; take --device cpu"):
         train(recipe(), Tones(), tmp_path, device="cuda")
+
+
+def test_losses_hear_what_was_drawn_at_mixed_precision() -> None:
+    fabric = launch("cpu", "bfloat16")
+    heard: list[torch.dtype] = []
+
+    class Ear(torch.nn.Linear):
+        def forward(self, values: torch.Tensor) -> torch.Tensor:
+            heard.append(values.dtype)
+            product = super().forward(values)
+            heard.append(product.dtype)
+            return product
+
+    model = Ear(2, 2)
+    wrapped, _ = fabric.setup(model, torch.optim.SGD(model.parameters()))
+    assert wrapped(torch.ones(1, 2)).dtype == torch.float32
+    assert heard == [torch.float32, torch.bfloat16]
