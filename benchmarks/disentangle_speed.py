@@ -25,8 +25,8 @@ from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from m2l2_mir.disentangle.factors import Column, read_factors
-from m2l2_mir.disentangle.information import PENALTIES, Probes, information
-from m2l2_mir.disentangle.nulls import QUICK_NULLS, Nulls, permuted_rows
+from m2l2_mir.disentangle.information import PENALTIES, Probes, dealt, information
+from m2l2_mir.disentangle.nulls import Nulls, permuted_rows
 from m2l2_mir.disentangle.slots import slot_scores
 
 CLASSES = (6, 3, 5, 4, 2, 12, 2, 6, 12, 8, 4, 4)
@@ -43,7 +43,7 @@ def main() -> None:
     clips, slots, width = (300, 2, 8) if options.quick else (options.clips, 8, 64)
     classes = CLASSES[:2] if options.quick else CLASSES
     repeats = 1 if options.quick else options.repeats
-    nulls = QUICK_NULLS if options.quick else Nulls()
+    nulls = Nulls(rotations=10, permutations=20) if options.quick else Nulls()
     facts = machine()
     codes, labels, groups = problem(clips, slots, width, classes)
     columns = read_factors(labels, items=clips)
@@ -67,7 +67,7 @@ def problem(clips: int, slots: int, width: int, classes: tuple[int, ...]) -> tup
 def measure(codes: np.ndarray, columns: list[Column], groups: np.ndarray, peer_slots: int) -> dict[str, Any]:
     """Processor seconds of both for one slot, and what they read from it."""
     begun = process_time()
-    probes = Probes(codes.swapaxes(0, 1), groups, folds=FOLDS)
+    probes = Probes(codes.swapaxes(0, 1), dealt(groups, FOLDS))
     ours = np.stack([information(*probes.losses(column))[:, 0] for column in columns], axis=1)
     seconds = (process_time() - begun) / codes.shape[1]
     rng = np.random.default_rng(0)

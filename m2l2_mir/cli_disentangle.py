@@ -37,6 +37,13 @@ def disentangle(
         Path | None,
         typer.Option(help="CSV or Parquet: track_id, group (what belongs together), and a column for each factor."),
     ] = None,
+    factors: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--factor",
+            help="Column of --labels: NAME, or with its kind NAME:classes, NAME:continuous, NAME:cyclic:PERIOD.",
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small set and few draws of the nulls: to try it.")] = False,
     full: Annotated[
         bool, typer.Option("--full", help="More draws, the metrics of single dimensions, and --swaps.")
@@ -58,7 +65,8 @@ def disentangle(
     [bold]m2l2 disentangle -m a1.safetensors -m a2.safetensors --against b1.safetensors --against b2.safetensors
     --out slots/[/bold] compares pairs of seeds; a claim about the mechanism needs 8 of them.
 
-    [bold]m2l2 disentangle --store embeddings/ --labels my.csv --out slots/[/bold] takes your own embeddings and labels.
+    [bold]m2l2 disentangle --store embeddings/ --labels my.csv --out slots/[/bold] takes your own embeddings and labels
+    (all columns; --factor genre --factor bpm:continuous takes two of them, and bpm as a number).
 
     Rendered music whose factors (instrument, tempo, chord, ...) vary independently is embedded. Slot scores (P1): what
     a probe reads from one slot alone. Counterfactual scores (P2): how far a slot moves when one factor changes. D is 1
@@ -76,6 +84,8 @@ def disentangle(
         raise InputError("--store takes embeddings that are there; leave out --model and --against")
     if stores and swaps:
         raise InputError("--swaps needs a model that decodes; leave it out with --store")
+    if factors and labels is None:
+        raise InputError("--factor names columns of --labels; leave it out with rendered music")
     warnings.simplefilter("ignore", UntrainedWarning)
     size: Size = "quick" if quick else "full" if full else "default"
 
@@ -89,7 +99,7 @@ def disentangle(
 
     command = shlex.join(["m2l2", *sys.argv[1:]])
     if stores and labels is not None:
-        found = analyse_stores(stores, labels, out, size=size, command=command, count=count)
+        found = analyse_stores(stores, labels, out, factors=factors or (), size=size, command=command, count=count)
     else:
         from m2l2_mir.embedding.pipeline import keep_freed_memory
 

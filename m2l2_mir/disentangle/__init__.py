@@ -15,14 +15,13 @@ from m2l2_mir.disentangle.infomec import infomec
 from m2l2_mir.disentangle.irs import irs
 from m2l2_mir.disentangle.mig import mig
 from m2l2_mir.disentangle.modularity import modularity_explicitness
-from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, NULLS, QUICK_NULLS, Nulls
+from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, NULLS, Nulls
 from m2l2_mir.disentangle.sap import sap
 from m2l2_mir.disentangle.slots import slot_scores
 
 __all__ = [
     "CLASSIC_NULLS",
     "NULLS",
-    "QUICK_NULLS",
     "Factor",
     "Nulls",
     "counterfactual_scores",

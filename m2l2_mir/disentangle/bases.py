@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.covariance import ledoit_wolf
 
-__all__ = ["random_basis", "standardised", "whitening"]
+__all__ = ["random_basis", "standard_scale", "standardised", "whitening"]
 
 Floats = NDArray[np.float64]
 
@@ -27,10 +27,14 @@ _NULL = 1e-8  # variance below this part of the largest is rounding or dead
 
 def standardised(codes: Floats) -> Floats:
     """Codes [n, D] with zero mean and unit variance in each dimension; one that does not vary becomes 0."""
-    centred = codes - codes.mean(axis=0)
-    spread = centred.std(axis=0)
+    return (codes - codes.mean(axis=0)) * standard_scale(codes)
+
+
+def standard_scale(codes: Floats) -> Floats:
+    """Factors [D] that give each dimension of codes [n, D] unit variance; 0 for one that does not vary."""
+    spread = codes.std(axis=0)
     alive = spread > _NULL * max(float(spread.max(initial=0.0)), np.finfo(np.float64).tiny)
-    return np.where(alive, centred / np.where(alive, spread, 1.0), 0.0)
+    return np.where(alive, 1 / np.where(alive, spread, 1.0), 0.0)
 
 
 def whitening(codes: Floats) -> Floats:

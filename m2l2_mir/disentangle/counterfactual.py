@@ -5,23 +5,23 @@ Formulas
 For pairs (before, after) that differ in factor f, with slot k whitened on other clips (the reference)::
 
     E[k, f]         = mean ||after_k - before_k||^2 / total variance of slot k     (2: as far as any two clips)
-    D, C            = entropy scores of E over factors and over slots, as of slot scores
+    D, C            = entropy scores, as of slot scores, of E[k, f] / mean_k E[k, f]
     invariance[k,f] = 1 - E[k, f] / 2                  (1: the slot does not move; 0: as far as two clips at random)
-    equivariance[f] = 1 - SS(change - predicted) / SS(change), held out, clipped at 0
 
 Conventions
 -----------
 * No probe is fitted for E: it has no capacity to choose and nothing to overfit, which makes it the check on slot
   scores. It sees how far a slot moves, not whether the value could be read from it.
+* D and C take each factor over its mean over slots. Otherwise D would measure how unequal factors are: four slots that
+  hold the same vector, which one factor moves far and the other little, had a D of .5.
 * Whitening shrinks the covariance (:mod:`m2l2_mir.disentangle.bases`); E is invariant under any invertible map inside
   a slot as far as the shrinkage is slight.
-* Null: slots are equally wide blocks of a random rotation of all K*d whitened dimensions. Floor: which factor a pair
-  changed is permuted inside nuisance groups.
-* Known failure: a factor that moves the whole signal (level) moves every slot and weighs more in E than a subtle one;
-  the rotation null has the same imbalance, and takes off what it gives.
-* Equivariance asks whether one and the same shift follows from one and the same change of value, whatever else is
-  heard: ridge regression of the whitened change on the difference of one-hot values (a change and its reverse are
-  opposite), against a prediction of no change.
+* Null: the standardised code is rotated over all K*d dimensions, cut into slots, and measured in the same way, whitened
+  slot by slot. Floor: which factor a pair changed is permuted inside nuisance groups.
+* Entropies of few pairs are biased upwards, most where E is flat. Intervals are of D and C less their jackknife bias,
+  and may lie below the plain score; measured on 100 sets each of 60 / 200 / 600 Gaussian changes of known E, 4 x 4:
+  they hold a true D of .0024 in 96 / 97 / 91 % of cases, and one of .093 in 91 / 93 / 98 %.
+* Known failure: a factor that hardly moves anything counts as much in D as one that moves everything.
 """
 
 from __future__ import annotations
@@ -30,30 +30,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import RidgeCV
-from sklearn.model_selection import GroupKFold
 
-from m2l2_mir.disentangle.bases import random_basis, whitening
-from m2l2_mir.disentangle.evidence import ItemScores, drawn_weights, left_out_weights
+from m2l2_mir.disentangle.bases import random_basis, standard_scale, whitening
+from m2l2_mir.disentangle.evidence import Evidence, blocks_of
 from m2l2_mir.disentangle.nulls import NULLS, Nulls, against_null, permuted_rows
-from m2l2_mir.disentangle.paired import bca_interval
-from m2l2_mir.disentangle.slots import disentanglement_completeness
+from m2l2_mir.disentangle.paired import spread_of
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import group_codes
 
-__all__ = [
-    "counterfactual_items",
-    "counterfactual_scores",
-    "equivariance",
-    "permuted_changes",
-    "rotated_changes",
-]
-
-DRAWS = 1000
-PENALTIES = np.logspace(-2, 4, 7)
-FOLDS = 5
+__all__ = ["checked_pairs", "counterfactual_evidence", "counterfactual_scores"]
 
 Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
 
 
 def counterfactual_scores(
@@ -64,8 +52,6 @@ def counterfactual_scores(
     reference: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     nulls: Nulls | None = NULLS,
-    draws: int = DRAWS,
-    seed: int = 0,
 ) -> dict[str, Any]:
     """Score slots by how they move under single changes.
 
@@ -79,19 +65,16 @@ def counterfactual_scores(
         Clips that give variances and whitening; None: both sides of the pairs, which is second best, since the pairs
         then set their own scale.
     groups : array-like [n], optional
-        Nuisance group of each pair: permutation and bootstrap go by it. None: every pair is one.
+        Nuisance group of each pair: permutation and intervals go by it. None: every pair is one.
     nulls
         How many rotations and permutations are drawn; None: none.
-    draws, seed
-        Of the bootstrap.
 
     Returns
     -------
     dict
         ``factors`` (names, sorted), ``E`` and ``invariance`` [K, F], ``pairs`` [F] (how many), ``D`` and ``C``,
-        ``intervals`` {"D": (low, high), "C": ...} (BCa, 95 %, over groups), ``nulls`` {"D": {"rotation": ...,
-        "permutation": ...}, "C": ...} as of :func:`~m2l2_mir.disentangle.nulls.against_null`, and ``items``, the sums
-        behind them.
+        ``intervals`` {"D": (low, high), "C": ...} (95 %, less their bias, over groups), and ``nulls`` {"D":
+        {"rotation": ..., "permutation": ...}, "C": ...} as of :func:`~m2l2_mir.disentangle.nulls.against_null`.
 
     Raises
     ------
@@ -105,176 +88,74 @@ def counterfactual_scores(
     >>> before = rng.standard_normal((120, 2, 3))
     >>> after = before.copy()
     >>> after[np.arange(120), factor] = rng.standard_normal((120, 3))
-    >>> round(counterfactual_scores(before, after, factor, nulls=None, draws=50)["D"], 2)
+    >>> round(counterfactual_scores(before, after, factor, nulls=None)["D"], 2)
     1.0
     """
-    items = counterfactual_items(before, after, factor, reference=reference, groups=groups)
-    matrix = items.matrix()
-    own = disentanglement_completeness(matrix)
-    drawn = disentanglement_completeness(items.matrix(drawn_weights(items.groups, draws, seed)))
-    left_out = disentanglement_completeness(items.matrix(left_out_weights(items.groups)))
-    found: dict[str, Any] = {
-        "factors": list(items.names),
-        "E": matrix,
-        "invariance": 1 - matrix / 2,
-        "pairs": items.bottom.sum(axis=0).astype(int),
-        "intervals": {name: bca_interval(float(own[name]), drawn[name], left_out[name]) for name in "DC"},
-        "nulls": {name: {} for name in "DC"},
-        "items": items,
+    given = Nulls(rotations=0, permutations=0) if nulls is None else nulls
+    found = counterfactual_evidence(before, after, factor, reference=reference, groups=groups, nulls=given)
+    own, left_out = found.scores(), found.scores("left_out")
+    spread = {name: spread_of(float(own[name]), left_out[name]) for name in "DC"}
+    drawn = {"rotation": found.scores("rotations"), "permutation": found.scores("permutations")}
+    return {
+        "factors": list(found.names),
+        "E": found.matrix,
+        "invariance": 1 - found.matrix / 2,
+        "pairs": np.unique(np.asarray(factor), return_counts=True)[1],
+        "intervals": {
+            name: spread[name].interval(float(own[name]) - spread[name].bias, bounds=(0, 1)) for name in "DC"
+        },
+        "nulls": {
+            name: {null: against_null(float(own[name]), of[name]) for null, of in drawn.items() if len(of[name])}
+            for name in "DC"
+        },
         **{name: float(own[name]) for name in "DC"},
     }
-    if nulls and nulls.rotations:
-        rotated = rotated_changes(
-            before, after, factor, reference=reference, groups=groups, rotations=nulls.rotations, seed=nulls.seed
-        )
-        _set_against(found, "rotation", rotated)
-    if nulls and nulls.permutations:
-        _set_against(found, "permutation", permuted_changes(items, nulls.permutations, nulls.seed))
-    return found
 
 
-def counterfactual_items(
+def counterfactual_evidence(
     before: ArrayLike,
     after: ArrayLike,
     factor: ArrayLike,
     *,
     reference: ArrayLike | None = None,
     groups: ArrayLike | None = None,
-) -> ItemScores:
-    """Squared changes of each pair, as :func:`counterfactual_scores` sums them up; parameters as there."""
-    ours, theirs, other, names, codes = _checked(before, after, factor, reference)
-    change = theirs - ours
-    moved = np.empty(change.shape[:2])
-    for slot in range(change.shape[1]):
-        whiten = whitening(other[:, slot])
-        variance = np.square((other[:, slot] - other[:, slot].mean(axis=0)) @ whiten).sum(axis=1).mean()
-        moved[:, slot] = np.square(change[:, slot] @ whiten).sum(axis=1) / max(variance, 1e-12)
-    return _items(moved, codes, names, groups)
-
-
-def rotated_changes(
-    before: ArrayLike,
-    after: ArrayLike,
-    factor: ArrayLike,
-    *,
-    reference: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    rotations: int = 50,
-    seed: int = 0,
-) -> Floats:
-    """E of random rotations of all whitened dimensions, [rotations, K, F]; parameters as above."""
-    ours, theirs, other, names, codes = _checked(before, after, factor, reference)
-    pairs, slots, width = ours.shape
-    flat = other.reshape(len(other), -1)
-    whiten = whitening(flat)
-    known = (flat - flat.mean(axis=0)) @ whiten
-    covariance = known.T @ known / len(known)
-    change = (theirs - ours).reshape(pairs, -1) @ whiten
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(rotations):
-        rotation = random_basis(slots * width, whiten.shape[1], rng)
-        moved = np.square(change @ rotation.T).reshape(pairs, slots, width).sum(axis=2)
-        variance = ((rotation @ covariance) * rotation).sum(axis=1).reshape(slots, width).sum(axis=1)
-        drawn.append(_items(moved / np.maximum(variance, 1e-12), codes, names, groups).matrix())
-    return np.array(drawn)
-
-
-def equivariance(
-    before: ArrayLike,
-    after: ArrayLike,
-    value_before: ArrayLike,
-    value_after: ArrayLike,
-    *,
-    reference: ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """How well the change of the embedding follows from the change of one factor's value (see the formulas above).
-
-    Parameters
-    ----------
-    before, after : array-like [n, K, d]
-        Pairs that change this factor only.
-    value_before, value_after : array-like [n]
-        Its values.
-    reference, groups
-        As in :func:`counterfactual_scores`.
-    seed
-        Of the folds, which keep groups together.
-
-    Returns
-    -------
-    dict
-        ``equivariance``, over all slots, ``slots`` [K], of each, and ``pairs``; nan with fewer than two groups.
-    """
-    ours, theirs, other, _, _ = _checked(before, after, np.zeros(len(np.asarray(before))), reference)
-    flat = np.stack([ours, theirs], axis=1)
-    moved = np.stack(
-        [(flat[:, 1, slot] - flat[:, 0, slot]) @ _square(whitening(other[:, slot])) for slot in range(ours.shape[1])],
-        axis=1,
-    )
-    values = np.unique(np.concatenate([np.asarray(value_before), np.asarray(value_after)]))
-    step = (np.asarray(value_after)[:, None] == values).astype(float) - (np.asarray(value_before)[:, None] == values)
-    codes = group_codes(groups, len(ours))
-    folds = min(FOLDS, len(np.unique(codes)))
-    if folds < 2:
-        return {"equivariance": np.nan, "slots": np.full(ours.shape[1], np.nan), "pairs": len(ours)}
-    error = np.zeros(ours.shape[1])
-    total = np.zeros(ours.shape[1])
-    for train, test in GroupKFold(folds, shuffle=True, random_state=seed).split(step, groups=codes):
-        model = RidgeCV(alphas=PENALTIES, fit_intercept=False).fit(step[train], moved[train].reshape(len(train), -1))
-        missed = moved[test] - model.predict(step[test]).reshape(moved[test].shape)
-        error += np.square(missed).sum(axis=(0, 2))
-        total += np.square(moved[test]).sum(axis=(0, 2))
-    share = np.clip(1 - error / np.maximum(total, 1e-12), 0, 1)
-    return {
-        "equivariance": float(max(0.0, 1 - error.sum() / max(total.sum(), 1e-12))),
-        "slots": share,
-        "pairs": len(ours),
-    }
-
-
-def _items(moved: Floats, codes: NDArray[np.intp], names: tuple[str, ...], groups: ArrayLike | None) -> ItemScores:
+    nulls: Nulls = NULLS,
+) -> Evidence:
+    """E, without blocks of groups, and of its nulls; parameters as of :func:`counterfactual_scores`."""
+    ours, theirs, other, names, codes = checked_pairs(before, after, factor, reference)
+    pairs, slots, _ = ours.shape
+    nuisance = group_codes(groups, pairs)
     belongs = np.eye(len(names))[codes]
-    named = np.arange(len(codes)) if groups is None else np.asarray(groups)
-    return ItemScores(
+    moved = _moved(theirs - ours, other)
+    block = blocks_of(groups, pairs)
+    kept = (block != np.arange(block.max() + 1)[:, None]).astype(np.float64)
+    rng = np.random.default_rng(nulls.seed)
+    flat = other.reshape(len(other), -1)
+    scale = standard_scale(flat)
+    standard, change = (flat - flat.mean(axis=0)) * scale, (theirs - ours).reshape(pairs, -1) * scale
+    rotated = []
+    for _ in range(nulls.rotations):
+        turn = random_basis(flat.shape[1], flat.shape[1], rng)
+        turned = _moved((change @ turn).reshape(ours.shape), (standard @ turn).reshape(other.shape))
+        rotated.append(_means(turned, belongs))
+    permuted = [_means(moved, belongs[rows]) for rows in permuted_rows(codes, nuisance, nulls.permutations, rng)]
+    none = np.zeros((0, slots, len(names)))
+    return Evidence(
         kind="change",
         names=names,
-        top=moved[:, :, None] * belongs[:, None],
-        bottom=belongs,
-        groups=[str(group) for group in named],
+        matrix=_means(moved, belongs),
+        left_out=np.array([_means(moved, belongs * weights[:, None]) for weights in kept]) if len(kept) > 1 else none,
+        rotations=np.array(rotated) if rotated else none,
+        permutations=np.array(permuted) if permuted else none,
+        items=pairs,
+        groups=int(nuisance.max()) + 1,
     )
 
 
-def permuted_changes(items: ItemScores, permutations: int, seed: int = 0) -> Floats:
-    """E with the factors of pairs permuted inside groups, [permutations, K, F]."""
-    moved, codes = items.top.sum(axis=2), items.bottom.argmax(axis=1)
-    groups = group_codes(items.groups, len(codes))
-    if np.bincount(groups).max() == 1:  # nothing to permute inside them
-        groups = np.zeros_like(groups)
-    drawn = []
-    for rows in permuted_rows(codes, groups, permutations, np.random.default_rng(seed)):
-        belongs = np.eye(len(items.names))[codes[rows]]
-        drawn.append(moved.T @ belongs / belongs.sum(axis=0))
-    return np.array(drawn)
-
-
-def _set_against(found: dict[str, Any], null: str, matrices: Floats) -> None:
-    """Add what D and C are beside those of the matrices of a null, [draws, K, F]."""
-    chance = disentanglement_completeness(matrices)
-    for name in "DC":
-        found["nulls"][name][null] = against_null(found[name], chance[name])
-
-
-def _square(matrix: Floats) -> Floats:
-    """The same with as many columns as rows: slots of unequal rank can then be put beside each other."""
-    return np.pad(matrix, ((0, 0), (0, matrix.shape[0] - matrix.shape[1])))
-
-
-def _checked(
+def checked_pairs(
     before: ArrayLike, after: ArrayLike, factor: ArrayLike, reference: ArrayLike | None
-) -> tuple[Floats, Floats, Floats, tuple[str, ...], NDArray[np.intp]]:
+) -> tuple[Floats, Floats, Floats, tuple[str, ...], Integers]:
+    """Before, after and reference as numbers, names of the factors, and which of them each pair changed."""
     ours, theirs = np.asarray(before, dtype=np.float64), np.asarray(after, dtype=np.float64)
     if ours.ndim != 3 or ours.shape != theirs.shape or not ours.size:
         raise InputError(
@@ -293,3 +174,20 @@ def _checked(
         raise InputError(f"factor has shape {list(named.shape)}; give one name for each of {len(ours)} pairs")
     values, codes = np.unique(named, return_inverse=True)
     return ours, theirs, other, tuple(str(value) for value in values), codes
+
+
+def _moved(change: Floats, reference: Floats) -> Floats:
+    """Squared change of each slot over its variance, [n, K]."""
+    moved = np.empty(change.shape[:2])
+    for slot in range(change.shape[1]):
+        centred = reference[:, slot] - reference[:, slot].mean(axis=0)
+        whiten = whitening(centred)
+        variance = np.square(centred @ whiten).sum(axis=1).mean()
+        moved[:, slot] = np.square(change[:, slot] @ whiten).sum(axis=1) / max(variance, 1e-12)
+    return moved
+
+
+def _means(moved: Floats, belongs: Floats) -> Floats:
+    """Mean [K, F] over the pairs of each factor; nan where there are none."""
+    count = belongs.sum(axis=0)
+    return np.divide(moved.T @ belongs, count, out=np.full((moved.shape[1], len(count)), np.nan), where=count > 0)

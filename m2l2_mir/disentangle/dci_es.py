@@ -26,9 +26,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from m2l2_mir.disentangle.bases import whitening
-from m2l2_mir.disentangle.classic import block_jackknife, with_nulls
+from m2l2_mir.disentangle.dimensions import block_jackknife, with_nulls
 from m2l2_mir.disentangle.factors import Column, Factor
-from m2l2_mir.disentangle.information import Probes
+from m2l2_mir.disentangle.information import Probes, dealt
 from m2l2_mir.disentangle.nulls import Nulls
 
 __all__ = ["dci_es"]
@@ -80,7 +80,7 @@ def dci_es(
         if not held or (nulls is not None and nulls.rotations):
             features = _features(code, max(_WIDTHS), seed)
             held[:] = [
-                Probes(np.hstack([_unit(code), _unit(features[:, :width])])[None], nuisance, folds=folds)
+                Probes(np.hstack([_unit(code), _unit(features[:, :width])])[None], dealt(nuisance, folds))
                 for width in _WIDTHS
             ]
         told = [[probes.losses(column) for column in columns] for probes in held]

@@ -15,15 +15,26 @@ from typing import Any
 
 from m2l2_mir.disentangle.compare import MARGIN, PAIRS
 
-__all__ = ["DECISIONS", "LEAST_TOLD", "Verdict", "decide", "describe", "describe_swaps", "plain", "signed"]
+__all__ = [
+    "DECISIONS",
+    "LEAST_TOLD",
+    "Verdict",
+    "decide",
+    "describe",
+    "describe_swaps",
+    "is_purer",
+    "is_undefined",
+    "plain",
+    "signed",
+]
 
 DECIDING = ("P1 D", "P2 D")
 
 DECISIONS = {
     "yes": "the first arm disentangles better",
     "not controllable": "it does by its scores, but decoder swaps are not shown to move more than a random subspace",
-    "no better than its null": "higher than the other, but no higher than random rotations of its own",
-    "change of basis": "a transform of the other's K positions closes the gap: a change of basis, no more",
+    "no better than its null": "higher than the other, but not shown to be higher than random rotations of its own",
+    "change of basis": "not shown to be higher than a transform of the other's K positions: a change of basis, perhaps",
     "less informative": "higher, but all its slots together may tell less",
     "probe artefact": "the two measures disagree, so it is put down to the measure",
     "only compaction": "fewer slots tell of each factor (completeness), but slots are no purer",
@@ -31,9 +42,10 @@ DECISIONS = {
     "equivalent": f"no difference: equal within {MARGIN:g}",
     "no difference shown": "no difference is shown, nor that they are equal",
     "too little told": "an arm tells hardly anything of the factors, so that D says nothing",
-    "not decided": "P1, P2 and their nulls are all needed, and one of them is missing",
+    "not decided": "P1, P2 and their nulls are all needed; one of them is missing, or its null leaves no room",
 }
 
+PURER = 0.05  # largest p against random rotations; 19 of them can reach it
 LEAST_TOLD = 0.02  # of the factors by all slots together: D and C are shares, and of nothing they say nothing
 
 Compared = Mapping[str, Mapping[str, Any]]
@@ -65,9 +77,9 @@ def decide(
     names
         Of the arms.
     beats_null
-        Whether D of the first arm lies above the 95th percentile of its rotations, on P1 and on P2.
+        Whether D of the first arm is purer than its rotations (:func:`is_purer`), on P1 and on P2.
     bases
-        The same comparison with the second arm in other time bases, by name.
+        The same comparison with the second arm in other time bases, by name; none: not tried.
     controllable
         Whether decoder swaps of the first arm move more than the null; None: not tried.
     stratum
@@ -106,7 +118,8 @@ def decide(
         decision = "only compaction" if compact else "equivalent"
     else:
         decision = "no difference shown"
-    return Verdict(decision=decision, sentence=_sentence(decision, primary, names, closing, controllable, stratum))
+    sentence = _sentence(decision, primary, names, closing, controllable, bool(bases), stratum)
+    return Verdict(decision=decision, sentence=sentence)
 
 
 def _disagree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -115,10 +128,18 @@ def _disagree(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return bool((one["above"] or one["below"]) and (against or other["equivalent"]))
 
 
+def is_purer(line: Mapping[str, Any]) -> bool:
+    """Whether a score exceeds its random rotations with p of :data:`PURER` at most, and by more than the margin.
+
+    >>> is_purer({"rotation_p": 0.02, "rotation_normalised": 0.3}), is_purer({"rotation_p": 0.1})
+    (True, False)
+    """
+    p, normalised = line.get("rotation_p"), line.get("rotation_normalised")
+    return p is not None and normalised is not None and bool(p <= PURER and normalised > MARGIN)
+
+
 def describe(found: Mapping[str, Any], primary: str) -> str:
     """The sentence of one model alone: whether its slots are purer than random rotations of them, on P1 and on P2.
-
-    Purer is above 95 % of the rotations, and by more than the margin within which two scores count as equal.
 
     Parameters
     ----------
@@ -130,16 +151,18 @@ def describe(found: Mapping[str, Any], primary: str) -> str:
     own = {
         line["score"]: line for line in found["scores"] if line["row"] == found["model"] and line["stratum"] == primary
     }
-    told, purer = [], []
+    told, purer, lost = [], [], []
     for title, what in (("slot scores (P1)", "P1 D"), ("counterfactual scores (P2)", "P2 D")):
         if (line := own.get(what)) is None:
             told.append(f"{title} not measured")
             continue
         null = line.get("rotation_mean")
         beside = "" if null is None else f" against {plain(null)} of random rotations"
-        told.append(f"{title} {plain(line['estimate'])} [{plain(line['low'])}, {plain(line['high'])}]{beside}")
+        bias = f" (less its bias {plain(line['unbiased'])})" if "unbiased" in line else ""
+        told.append(f"{title} {plain(line['estimate'])}{bias}{_interval(line)}{beside}")
         if null is not None:
-            purer.append(line["estimate"] > line["rotation_95"] and line["rotation_normalised"] > MARGIN)
+            purer.append(is_purer(line))
+            lost.append(is_undefined(line["rotation_normalised"]))
     if own["information"]["estimate"] < LEAST_TOLD:
         verdict = "They tell hardly anything of the factors, so that D says nothing"
     elif not purer:
@@ -147,16 +170,17 @@ def describe(found: Mapping[str, Any], primary: str) -> str:
     elif all(purer):
         verdict = "Its slots are purer than chance on " + ("both" if len(purer) == 2 else "the one that was measured")
     elif any(purer):
-        verdict = "The two disagree on whether its slots are purer than chance: put down to the measure"
+        verdict = "Its slots are purer than chance on one of the two only, so that nothing follows"
+    elif any(lost):
+        verdict = "Rotations reach nearly 1 as well, so that nothing can be distinguished"
     else:
-        verdict = "Its slots are no purer than random rotations of them"
+        verdict = "Its slots are not shown to be purer than random rotations of them"
     information = own["information"]
     scope = "One checkpoint: this says nothing of others, nor why"
     kind = "" if primary == "labels" else f", {primary} factors"
     return (
         f"{found['model']}{kind}: disentanglement D on {'; on '.join(told)}; all slots tell "
-        f"{plain(information['estimate'])} [{plain(information['low'])}, "
-        f"{plain(information['high'])}] of the factors. {verdict}. {scope}"
+        f"{plain(information['estimate'])}{_interval(information)} of the factors. {verdict}. {scope}"
     )
 
 
@@ -187,6 +211,7 @@ def _sentence(
     names: tuple[str, str],
     closing: str | None,
     controllable: bool | None,
+    tried: bool,
     stratum: str,
 ) -> str:
     pairs = int(primary["information"]["pairs"])
@@ -200,6 +225,8 @@ def _sentence(
         if what in primary
     )
     verdict = DECISIONS[decision]
+    if pairs < PAIRS:
+        verdict = verdict.replace(" arm", " checkpoint" if pairs == 1 else " checkpoints")
     if decision == "change of basis":
         verdict += f" ({closing})"
     if decision == "probe artefact":
@@ -211,15 +238,28 @@ def _sentence(
         many = "one pair of checkpoints" if pairs == 1 else f"{pairs} pairs of checkpoints"
         scope = f"{many}, fewer than {PAIRS}: this describes these checkpoints only, not the recipe that they come from"
     untried = ["decoder swaps do not count: not made, or not measurable"] if controllable is None else []
+    if not tried:
+        untried.append("no time basis of the other was tried, so that a mere change of basis is not ruled out")
     kind = "" if stratum == "labels" else f", {stratum} factors"
     return f"{names[0]} less {names[1]}{kind}: {found}. {verdict[0].upper()}{verdict[1:]} ({decision}). " + (
         "; ".join([scope[0].upper() + scope[1:], *untried])
     )
 
 
+def _interval(line: Mapping[str, Any]) -> str:
+    return "" if is_undefined(line["low"]) else f" [{plain(line['low'])}, {plain(line['high'])}]"
+
+
+def is_undefined(value: float | None) -> bool:
+    """None is what nan becomes in a file."""
+    return value is None or not math.isfinite(value)
+
+
 def _difference(one: Mapping[str, Any]) -> str:
     if not math.isfinite(one["difference"]):
         return "not defined"
+    if is_undefined(one["low"]):
+        return f"{signed(one['difference'])}, without an interval"
     return f"{signed(one['difference'])} [{signed(one['low'])}, {signed(one['high'])}]"
 
 

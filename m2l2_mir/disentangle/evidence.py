@@ -1,13 +1,15 @@
-"""Slot x factor scores kept item by item, so that they can be resampled, joined and cut into strata.
+"""A slot x factor matrix with all that is needed to judge it, so that it can be scored, joined and cut into strata.
 
 Conventions
 -----------
-* An item is a clip (P1) or a pair (P2). A score is one function of two sums over items: ``top`` [items, K, F] and
-  ``bottom`` [items, F]. Information (P1): 1 - top / bottom, clipped at 0, of the probe's held-out losses and those of
-  the factor's frequencies alone. Change (P2): top / bottom, of squared changes and the number of pairs.
-* Clips of two lengths have different factors and items: joined, each item has zeros in the columns of the other length.
-* ``weights`` [draws, items] count how often an item is drawn. A bootstrap draws nuisance groups, then as many clips
-  inside each of them as it has.
+* Information (P1) counts in D and C as far as it exceeds its own mean under permuted labels: max(S - floor, 0). There
+  is no threshold that an entry falls below or not, so that scores are continuous in the data. Where the whole matrix
+  does not exceed what any permutation reaches, by its sum, nothing counts and D and C are 0; so they are of permuted
+  labels, and their p against these says whether anything is told at all.
+* Changes (P2) are divided by their mean over slots, factor by factor: a factor that moves all slots alike tells none of
+  them apart, however far it moves them. Identical slots so have D = 0. A factor that moves nothing counts 0.
+* ``left_out`` is the same matrix measured again without each of about :data:`BLOCKS` blocks of nuisance groups, from
+  which come jackknife errors (:mod:`m2l2_mir.disentangle.paired`).
 """
 
 from __future__ import annotations
@@ -17,58 +19,65 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from m2l2_mir.disentangle.entropies import disentanglement_completeness
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import group_codes
 from m2l2_mir.recipe import close_match
 
-__all__ = ["ItemScores", "drawn_weights", "left_out_weights"]
+__all__ = ["BLOCKS", "Evidence", "balanced", "beyond_floor", "blocks_of"]
+
+BLOCKS = 10  # of groups, left out in turn
+_ROUNDING = 1e-9  # a sum of information, or a mean change, that is no more than this is none
 
 Floats = NDArray[np.float64]
+Part = Literal["matrix", "left_out", "rotations", "permutations"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ItemScores:
-    """Sums of items behind a slot x factor matrix; see the module's conventions.
+class Evidence:
+    """One matrix, what it would be without some groups, and what its nulls give; see the module's conventions.
+
+    Parameters
+    ----------
+    kind
+        Information, or changes.
+    names
+        Of the factors.
+    matrix
+        [K, F].
+    left_out, rotations, permutations
+        [draws, K, F]; no draws where there are none.
+    items, groups
+        How many the matrix rests on.
 
     Examples
     --------
-    >>> top, bottom = np.ones((2, 3, 1)), np.ones((2, 1))
-    >>> one = ItemScores(kind="change", names=("pitch",), top=top, bottom=bottom, groups=["a", "b"])
-    >>> one.matrix().ravel().tolist(), one.matrix(np.array([[2.0, 0.0], [1.0, 1.0]])).shape
-    ([1.0, 1.0, 1.0], (2, 3, 1))
+    >>> none = np.zeros((0, 2, 2))
+    >>> one = Evidence(kind="change", names=("pitch", "level"), matrix=np.array([[1.0, 9.0], [1.0, 9.0]]),
+    ...                left_out=none, rotations=none, permutations=none, items=9, groups=3)
+    >>> one.scores()["D"].item()
+    0.0
     """
 
     kind: Literal["information", "change"]
     names: tuple[str, ...]
-    top: Floats
-    bottom: Floats
-    groups: Sequence[str]
-    bound: Floats | None = None  # [F]; scores that do not exceed it count as 0; None: all count
+    matrix: Floats
+    left_out: Floats
+    rotations: Floats
+    permutations: Floats
+    items: int
+    groups: int
 
-    def __post_init__(self) -> None:
-        items, factors = self.bottom.shape
-        if self.top.shape[0] != items or self.top.shape[2] != factors or len(self.groups) != items:
-            raise InputError(
-                f"scores of items have shapes {list(self.top.shape)} and {list(self.bottom.shape)} for "
-                f"{len(self.groups)} groups; give [items, K, F], [items, F] and a group for each item"
-            )
-
-    def matrix(self, weights: Floats | None = None) -> Floats:
-        """Scores [K, F] of all items, or [draws, K, F] of weighted ones; nan where no item tells of a factor."""
-        items, slots, factors = self.top.shape
-        given = np.ones((1, items)) if weights is None else weights
-        top = (given @ self.top.reshape(items, slots * factors)).reshape(len(given), slots, factors)
-        bottom = (given @ self.bottom)[:, None]
-        share = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-        score = np.clip(1 - share, 0, None) if self.kind == "information" else share
-        if self.bound is not None:
-            score = np.where(score > self.bound, score, 0.0)
-        return score[0] if weights is None else score
+    def scores(self, part: Part = "matrix") -> dict[str, Floats]:
+        """Entropy scores (:mod:`m2l2_mir.disentangle.entropies`) of one of the parts, [draws] or without a shape."""
+        chosen: Floats = getattr(self, part)
+        counted = balanced(chosen) if self.kind == "change" else beyond_floor(chosen, self.permutations)
+        return disentanglement_completeness(counted)
 
     def of(self, names: Iterable[str]) -> Self:
-        """The columns of some factors, in this order, and the items that tell of them.
+        """The columns of some factors, in this order.
 
         Raises
         ------
@@ -82,58 +91,69 @@ class ItemScores:
                     f"no factor {name!r}{close_match(name, list(self.names))}; it has {', '.join(self.names)}"
                 )
             chosen.append(self.names.index(name))
-        told = np.flatnonzero((self.bottom[:, chosen] > 0).any(axis=1)).tolist()
         return type(self)(
             kind=self.kind,
             names=tuple(self.names[at] for at in chosen),
-            top=self.top[told][:, :, chosen],
-            bottom=self.bottom[told][:, chosen],
-            groups=[self.groups[item] for item in told],
-            bound=None if self.bound is None else self.bound[chosen],
+            matrix=self.matrix[:, chosen],
+            left_out=self.left_out[:, :, chosen],
+            rotations=self.rotations[:, :, chosen],
+            permutations=self.permutations[:, :, chosen],
+            items=self.items,
+            groups=self.groups,
         )
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Put items and factors of several parts beside each other."""
-        items, factors = sum(len(part.groups) for part in parts), sum(len(part.names) for part in parts)
-        top, bottom = np.zeros((items, parts[0].top.shape[1], factors)), np.zeros((items, factors))
-        row = column = 0
-        for part in parts:
-            here = slice(row, row + len(part.groups)), slice(column, column + len(part.names))
-            top[here[0], :, here[1]], bottom[here] = part.top, part.bottom
-            row, column = here[0].stop, here[1].stop
+        """Factors of several parts beside each other; draws that some part lacks are left out of all."""
+
+        def beside(name: Part) -> Floats:
+            arrays: list[Floats] = [getattr(part, name) for part in parts]
+            if len({len(array) for array in arrays}) > 1:
+                arrays = [array[:0] for array in arrays]
+            return np.concatenate(arrays, axis=2)
+
         return cls(
             kind=parts[0].kind,
             names=tuple(name for part in parts for name in part.names),
-            top=top,
-            bottom=bottom,
-            groups=[group for part in parts for group in part.groups],
-            bound=np.concatenate(
-                [np.full(len(part.names), -np.inf) if part.bound is None else part.bound for part in parts]
-            ),
+            matrix=np.concatenate([part.matrix for part in parts], axis=1),
+            left_out=beside("left_out"),
+            rotations=beside("rotations"),
+            permutations=beside("permutations"),
+            items=sum(part.items for part in parts),
+            groups=max(part.groups for part in parts),
         )
 
 
-def drawn_weights(groups: Sequence[str], draws: int, seed: int = 0) -> Floats:
-    """Weights [draws, items] of a bootstrap of groups, and of the items in each of them.
+def beyond_floor(information: Floats, permuted: Floats) -> Floats:
+    """Information [..., K, F] as far as it exceeds the mean of that of permuted labels [P, K, F]; P may be 0.
 
-    >>> drawn_weights(["a", "a", "b"], 3).sum(axis=1).min() >= 2
-    np.True_
+    >>> permuted = np.array([[[0.0, 0.2]], [[0.2, 0.0]]])
+    >>> beyond_floor(np.array([[[0.5, 0.05]], [[0.1, 0.05]]]), permuted).round(2).tolist()
+    [[[0.4, 0.0]], [[0.0, 0.0]]]
     """
-    codes = group_codes(groups, len(groups))
-    order, sizes = np.argsort(codes, kind="stable"), np.bincount(codes)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    rng = np.random.default_rng(seed)
-    weights = np.empty((draws, len(codes)))
-    for draw in range(draws):
-        picked = rng.integers(len(sizes), size=len(sizes))
-        many = sizes[picked]
-        inside = (rng.random(many.sum()) * np.repeat(many, many)).astype(np.int64)
-        weights[draw] = np.bincount(order[np.repeat(starts[picked], many) + inside], minlength=len(codes))
-    return weights
+    if not len(permuted):
+        return information
+    most = permuted.sum(axis=(1, 2)).max()
+    told = information.sum(axis=(-2, -1), keepdims=True) > most + _ROUNDING
+    return np.where(told, np.maximum(information - permuted.mean(axis=0), 0.0), 0.0)
 
 
-def left_out_weights(groups: Sequence[str]) -> Floats:
-    """Weights [groups, items] that leave out one group in turn."""
-    codes = group_codes(groups, len(groups))
-    return (codes != np.arange(codes.max() + 1)[:, None]).astype(np.float64)
+def balanced(changes: Floats) -> Floats:
+    """Changes [..., K, F] over their mean over slots.
+
+    >>> balanced(np.array([[1.0, 9.0], [3.0, 9.0]])).tolist()
+    [[0.5, 1.0], [1.5, 1.0]]
+    """
+    mean = changes.mean(axis=-2, keepdims=True)
+    return np.divide(changes, mean, out=np.zeros_like(changes), where=mean > _ROUNDING)
+
+
+def blocks_of(groups: ArrayLike | None, items: int, *, most: int = BLOCKS) -> NDArray[np.intp]:
+    """Block of each item, [items]: groups dealt at random, always the same for the same names, into equal numbers.
+
+    >>> blocks_of(["a", "a", "b", "c"], 4, most=2).tolist()
+    [0, 0, 0, 1]
+    """
+    codes = group_codes(groups, items)
+    number = int(codes.max()) + 1
+    return (np.random.default_rng(0).permutation(number) % min(most, number))[codes]

@@ -19,12 +19,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import m2l2_mir
 from m2l2_mir.disentangle.blocks import Block
-from m2l2_mir.disentangle.compare import DRAWS, Arm, compare_arms
-from m2l2_mir.disentangle.decision import decide, describe
+from m2l2_mir.disentangle.compare import Arm, compare_arms
+from m2l2_mir.disentangle.decision import decide, describe, is_purer
+from m2l2_mir.disentangle.factors import read_factors
+from m2l2_mir.disentangle.independence import dependent_factors
 from m2l2_mir.disentangle.lines import (
     LEAST_FACTORS,
     Stratum,
@@ -36,15 +36,15 @@ from m2l2_mir.disentangle.lines import (
 )
 from m2l2_mir.disentangle.measure import Measured, measure
 from m2l2_mir.disentangle.nulls import NULLS, Nulls
-from m2l2_mir.disentangle.slots import disentanglement_completeness
 from m2l2_mir.disentangle.sources import Source
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.comparison import holm
 
 __all__ = ["FORMAT", "Analysis", "run_analysis"]
 
-FORMAT = 1
+FORMAT = 2
 FOLDS = 5
+LEAST_MOVED = 0.5  # of the labels that a free exchange would change, for a permutation floor without a warning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +65,6 @@ class Analysis:
         The first model turned inside its slots; None: not made.
     nulls
         Draws of each null.
-    draws
-        Of the bootstrap.
     controllable
         From cells to whether decoder swaps of the first model move what they should; None: not tried.
     notes
@@ -80,7 +78,6 @@ class Analysis:
     controls: Sequence[Source] = ()
     inside: Source | None = None
     nulls: Nulls = NULLS
-    draws: int = DRAWS
     controllable: Callable[[Sequence[Mapping[str, Any]]], bool | None] = lambda _: None
     notes: tuple[str, ...] = ()
 
@@ -116,8 +113,8 @@ def run_analysis(
     """
     sources = analysis.sources
     names = [source.name for source in sources]
-    if len(set(names)) < len(names):
-        raise InputError(f"models have the same name: {', '.join(sorted(names))}; name files or folders differently")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"models have the same name: {', '.join(twice)}; name files or folders differently")
     failed: dict[str, str] = {}
     for source in sources:
         failed |= source.failed
@@ -146,10 +143,8 @@ def run_analysis(
     scores = [
         line
         for source in sources
-        for stratum, chosen in strata.items()
-        for line in score_lines(
-            source.name, stratum, arms[source.name, stratum], held[source.name], chosen, analysis.draws
-        )
+        for stratum in strata
+        for line in score_lines(source.name, stratum, arms[source.name, stratum])
     ]
     found: dict[str, Any] = {
         "format": FORMAT,
@@ -184,7 +179,7 @@ def run_analysis(
             for given, block in zip(analysis.blocks, blocks, strict=True)
         },
         "failed": [{"track_id": track, "reason": reason} for track, reason in sorted(failed.items())],
-        "notes": list(analysis.notes),
+        "notes": [*analysis.notes, *_moved_notes(held[analysis.first[0].name], blocks), *_dependence_notes(blocks)],
         "settings": _settings(analysis, blocks),
         "inside": None if analysis.inside is None else _moved(analysis, arms, strata),
         "comparison": None,
@@ -195,6 +190,32 @@ def run_analysis(
     else:
         found |= {"decision": None, "sentence": describe(found, primary)}
     return found
+
+
+def _moved_notes(measured: Sequence[Measured], blocks: Sequence[Block]) -> list[str]:
+    """Factors whose permuted labels are mostly the same as before."""
+    return [
+        f"permuted labels of {name} change only {share:.2f} of what a free exchange would, since it hardly varies "
+        "between few groups: its floor is too high to say much"
+        for one, block in zip(measured, blocks, strict=True)
+        for name, share in zip(block.names, one.arrays["moved"], strict=True)
+        if share < LEAST_MOVED
+    ]
+
+
+def _dependence_notes(blocks: Sequence[Block]) -> list[str]:
+    """Whether factors are independent, as slot scores assume."""
+    notes = []
+    for block in blocks:
+        columns = read_factors(block.factors, block.schema, items=len(block.track_ids))
+        found = dependent_factors(columns, block.groups)
+        many = f" and {len(found) - 1} more pairs" if len(found) > 1 else ""
+        notes += [
+            f"{block.name}: {one.one} and {one.other}{many} are not independent ({one.shared:.2f} of the entropy of "
+            f"one is shared, {one.bound:.2f} by chance): a slot that tells one tells of both"
+            for one in found[:1]
+        ]
+    return notes
 
 
 def _part(source: Source, block: Block, nulls: Nulls, parts: Path) -> Measured:
@@ -229,10 +250,9 @@ def _moved(analysis: Analysis, arms: Mapping[tuple[str, str], Arm], strata: Mapp
     for what in ("P1 D", "P2 D"):
         differences = []
         for stratum in strata:
-            one, other = (arms[name, stratum].items(what) for name in (analysis.first[0].name, inside.name))
+            one, other = (arms[name, stratum].evidence(what) for name in (analysis.first[0].name, inside.name))
             if len(one.names) >= LEAST_FACTORS:
-                scores = (disentanglement_completeness(items.matrix())["D"] for items in (one, other))
-                differences.append(abs(float(next(scores)) - float(next(scores))))
+                differences.append(abs(float(one.scores()["D"] - other.scores()["D"])))
         if differences:
             moved[what] = max(differences)
     return moved
@@ -249,9 +269,7 @@ def _comparison(
     first, second = ([source.name for source in many] for many in (analysis.first, analysis.second))
 
     def compared(stratum: str, others: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return compare_arms(
-            [arms[name, stratum] for name in first], [arms[name, stratum] for name in others], draws=analysis.draws
-        )
+        return compare_arms([arms[name, stratum] for name in first], [arms[name, stratum] for name in others])
 
     by_stratum = {stratum: compared(stratum, second) for stratum in strata}
     bases = {name: compared(primary, [one.name for one in many]) for name, many in analysis.bases.items()}
@@ -262,7 +280,7 @@ def _comparison(
     own = [
         line for line in scores if line["row"] in first and line["stratum"] == primary and line["score"].endswith("D")
     ]
-    beats = bool(own) and all(line["estimate"] > line.get("rotation_95", np.inf) for line in own)
+    beats = bool(own) and all(is_purer(line) for line in own)
     verdict = decide(
         by_stratum[primary],
         names=(_arm_name(first), _arm_name(second)),
@@ -296,7 +314,6 @@ def _settings(analysis: Analysis, blocks: Sequence[Block]) -> dict[str, Any]:
         "blocks": {block.name: hashlib.sha256("\n".join(block.all_ids).encode()).hexdigest()[:12] for block in blocks},
         "rotations": analysis.nulls.rotations,
         "permutations": analysis.nulls.permutations,
-        "draws": analysis.draws,
         "folds": FOLDS,
         "versions": {name: version(name) for name in packages},
     }

@@ -11,7 +11,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -93,6 +93,10 @@ class Column:
     def as_classes(self) -> Column:
         """The same items as classes, as ``codes`` number them."""
         return Column(factor=Factor(name=self.factor.name), values=self.codes.astype(np.float64), codes=self.codes)
+
+    def taken(self, rows: Integers) -> Column:
+        """Some of the items; classes keep their numbers where one is left out entirely."""
+        return replace(self, values=self.values[rows], codes=self.codes[rows])
 
     def target(self) -> Floats:
         """What a probe predicts, [n, columns]: one-hot classes, the number itself, or (cos, sin)."""

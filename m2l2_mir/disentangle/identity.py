@@ -7,6 +7,8 @@ Conventions
   averaged over both directions. It does not move under a change of basis inside a slot, which slot scores ignore too;
   it weighs directions by their variance; and it is held out. Canonical correlation has the first property only: with d
   of the order of n it nears 1 for noise, and a direction without variance counts as much as any other.
+* The best of K! assignments is high whatever the slots hold. So it is set against best assignments: the second model's
+  slots are exchanged at random, anew in each group of items, and matched again.
 
 Source of the assignment: H. W. Kuhn, "The Hungarian method for the assignment problem", 1955, as SciPy has it.
 """
@@ -22,6 +24,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 
+from m2l2_mir.disentangle.nulls import against_null
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import group_codes
 from m2l2_mir.quality.latents import chunk_agreement
@@ -32,7 +35,7 @@ FOLDS = 5
 DEAD = 0.01  # standard deviation of a slot that tells nothing
 SATURATED = 0.97  # of the bound of a tanh
 PENALTIES = np.logspace(-1, 5, 7)
-SHUFFLES = 1000  # of assignments
+EXCHANGES = 19  # of slots, which can reach a p of .05
 
 Floats = NDArray[np.float64]
 
@@ -122,7 +125,7 @@ def slot_stability(chunks: ArrayLike, pieces: ArrayLike) -> dict[str, Any]:
 
 
 def match_slots(
-    first: ArrayLike, second: ArrayLike, groups: ArrayLike | None = None, *, seed: int = 0
+    first: ArrayLike, second: ArrayLike, groups: ArrayLike | None = None, *, exchanges: int = EXCHANGES, seed: int = 0
 ) -> dict[str, Any]:
     """Find for each slot of one model the slot of another that holds the same (see the module's conventions).
 
@@ -132,15 +135,17 @@ def match_slots(
         Of the same items, in the same order.
     groups : array-like [n], optional
         Nuisance groups.
+    exchanges
+        Times that slots are exchanged for the level of chance; each takes as long as the matching itself.
     seed
-        Of folds and of the assignments drawn for the level of chance.
+        Of folds and exchanges.
 
     Returns
     -------
     dict
         ``similarity`` [K, K], ``match`` [K] (slot k of the first goes with ``match[k]`` of the second), ``matched``
-        (mean similarity of the pairs found), ``chance`` (of pairs drawn at random) and ``p``, the share of drawn
-        assignments as good, one-sided.
+        (mean similarity of the pairs found), ``chance`` (the same where slots are exchanged, on average) and ``p``,
+        one-sided; nan without exchanges.
 
     Raises
     ------
@@ -158,20 +163,31 @@ def match_slots(
         raise InputError(
             f"the models have slots {list(ours.shape)} and {list(theirs.shape)}; give the same items and as many slots"
         )
-    similarity = (
-        predictability(ours, theirs, groups, seed=seed) + predictability(theirs, ours, groups, seed=seed).T
-    ) / 2
-    rows, match = linear_sum_assignment(similarity, maximize=True)
-    matched = float(similarity[rows, match].mean())
+    similarity, match, matched = _matched(ours, theirs, groups, seed)
     rng = np.random.default_rng(seed)
-    drawn = np.array([similarity[rows, rng.permutation(len(rows))].mean() for _ in range(SHUFFLES)])
+    place = group_codes(groups, len(theirs))
+    drawn = []
+    for _ in range(exchanges):
+        order = np.argsort(rng.random((int(place.max()) + 1, theirs.shape[1])), axis=1)[place]
+        drawn.append(_matched(ours, np.take_along_axis(theirs, order[:, :, None], axis=1), groups, seed)[2])
+    against = against_null(matched, np.array(drawn)) if drawn else {"mean": np.nan, "p": np.nan}
     return {
         "similarity": similarity,
         "match": match,
         "matched": matched,
-        "chance": float(similarity.mean()),
-        "p": float((1 + (drawn >= matched - 1e-12).sum()) / (1 + SHUFFLES)),
+        "chance": against["mean"],
+        "p": against["p"],
     }
+
+
+def _matched(
+    ours: Floats, theirs: Floats, groups: ArrayLike | None, seed: int
+) -> tuple[Floats, NDArray[np.intp], float]:
+    similarity = (
+        predictability(ours, theirs, groups, seed=seed) + predictability(theirs, ours, groups, seed=seed).T
+    ) / 2
+    rows, match = linear_sum_assignment(similarity, maximize=True)
+    return similarity, match, float(similarity[rows, match].mean())
 
 
 def predictability(

@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from m2l2_mir.disentangle.classic import with_nulls
+from m2l2_mir.disentangle.dimensions import with_nulls
 from m2l2_mir.disentangle.factors import Column, Factor
-from m2l2_mir.disentangle.information import Probes, information
+from m2l2_mir.disentangle.information import Probes, dealt, information
 from m2l2_mir.disentangle.mutual import entropies, informative, mutual_information
 from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, Nulls
 
@@ -70,7 +70,7 @@ def infomec(
         mutual, p = mutual_information(code, columns, corrected=True)
         shares = mutual / entropies(columns)
         kept = shares[informative(p)]
-        probes = Probes(code[None], nuisance, folds=folds)
+        probes = Probes(code[None], dealt(nuisance, folds))
         explicit = np.array([information(*probes.losses(column)).item() for column in columns])
         return {
             "infom": _concentration(kept),

@@ -42,7 +42,7 @@ from m2l2_mir.disentangle.factors import Column
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.selection import inner_folds
 
-__all__ = ["PENALTIES", "Probes", "information"]
+__all__ = ["PENALTIES", "Probes", "dealt", "information"]
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -63,6 +63,31 @@ def information(losses: Floats, baseline: Floats) -> Floats:
     return np.clip(1 - losses.mean(axis=-1) / baseline.mean(axis=-1), 0.0, 1.0)
 
 
+def dealt(groups: Integers, folds: int = 5, seed: int = 0) -> Integers:
+    """Fold of each item [n] from its group, numbered from 0; a group lies in one fold.
+
+    Raises
+    ------
+    InputError
+        There are fewer groups than folds, or fewer than 3 folds.
+
+    Examples
+    --------
+    >>> np.bincount(dealt(np.arange(9), 3)).tolist()
+    [3, 3, 3]
+    """
+    if folds < 3:
+        raise InputError(f"{folds} folds; nested selection needs 3 or more")
+    nothing = np.zeros(len(groups), dtype=np.int64)
+    parts = inner_folds(nothing, groups.astype(np.int64), folds, np.random.RandomState(seed))
+    if len(parts) < folds:
+        raise InputError(f"{len(np.unique(groups))} groups do not make {folds} folds; give more groups or fewer folds")
+    fold = np.empty(len(groups), dtype=np.intp)
+    for number, (_, held_out) in enumerate(parts):
+        fold[held_out] = number
+    return fold
+
+
 class Probes:
     """Probes of several codes of equal width, on the same items and in the same folds.
 
@@ -70,31 +95,15 @@ class Probes:
     ----------
     codes : np.ndarray [R, n, d]
         Centred and scaled to a mean variance of 1 here, each by itself.
-    groups : np.ndarray [n]
-        Group of each item, numbered from 0; a group lies in one fold.
-    folds
-        At least 3: one is held out, and of the others each in turn.
-    seed
-        Of the folds.
-
-    Raises
-    ------
-    InputError
-        There are fewer groups than folds, or fewer than 3 folds.
+    fold : np.ndarray [n]
+        Fold of each item, as of :func:`dealt`: one is held out, and of the others each in turn.
     """
 
-    def __init__(self, codes: Floats, groups: Integers, *, folds: int = 5, seed: int = 0) -> None:
-        if folds < 3:
-            raise InputError(f"{folds} folds; nested selection needs 3 or more")
-        nothing = np.zeros(len(groups), dtype=np.int64)
-        dealt = inner_folds(nothing, groups.astype(np.int64), folds, np.random.RandomState(seed))
-        if len(dealt) < folds:
-            raise InputError(
-                f"{len(np.unique(groups))} groups do not make {folds} folds; give more groups or fewer folds"
-            )
-        self.order = np.concatenate([held_out for _, held_out in dealt])
-        self._bounds = np.cumsum([0, *(len(held_out) for _, held_out in dealt)])
-        self._folds = range(folds)
+    def __init__(self, codes: Floats, fold: Integers) -> None:
+        sizes = np.bincount(fold)
+        self.order = np.argsort(fold, kind="stable")
+        self._bounds = np.cumsum([0, *sizes])
+        self._folds = range(len(sizes))
         self._sizes = np.diff(self._bounds)
         centred = codes[:, self.order] - codes.mean(axis=1, keepdims=True)
         spread = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True))

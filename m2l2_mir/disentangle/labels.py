@@ -3,37 +3,67 @@
 Conventions
 -----------
 * A column for each factor beside ``track_id`` and, if there is one, ``group``. Text and whole numbers are classes,
-  numbers with fractions are continuous. Blanks around text do not count.
+  numbers with fractions are continuous, unless :func:`read_choice` says otherwise. Blanks around text do not count.
 * With the columns ``pair``, ``side`` ("before", "after") and ``changed`` (name of a factor) it has pairs too; rows of
   pairs are kept out of the slot scores.
-* What cannot be used is left out and said: tracks without a label or an embedding, columns that do not vary, columns of
-  more classes than a probe can learn, rows of pairs without their other side.
+* What cannot be used is left out and said. First columns: those that most tracks have no value of (unless chosen), that
+  do not vary, or have more classes than a probe can learn. Then tracks without an embedding, or without a label in the
+  columns that are left; rows of pairs without their other side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from m2l2_mir.disentangle.blocks import Block, pairs_of
-from m2l2_mir.disentangle.factors import Factor
+from m2l2_mir.disentangle.factors import Factor, Kind
 from m2l2_mir.errors import InputError
+from m2l2_mir.recipe import close_match
 
-__all__ = ["OWN", "label_blocks"]
+__all__ = ["OWN", "label_blocks", "read_choice"]
 
 OWN = "labels"  # stratum of a user's factors
 LEAST_CLIPS = 30
 LEAST_A_CLASS = 4  # tracks, on average
+LEAST_LABELLED = 0.5  # of the tracks, for a column that is not chosen by name
 PAIRED = {"pair", "side", "changed"}
 RESERVED = ("track_id", "group", "path", "pair", "side", "changed")
 
 
-def label_blocks(path: Path, known: Sequence[str]) -> tuple[list[Block], list[str]]:
+def read_choice(text: str) -> Factor | str:
+    """What ``NAME``, ``NAME:kind`` or ``NAME:cyclic:PERIOD`` says of a column; its name alone leaves the kind open.
+
+    Raises
+    ------
+    InputError
+        The kind is unknown, or the period is no number or missing.
+
+    Examples
+    --------
+    >>> read_choice("bpm:continuous").kind, read_choice("phase:cyclic:12").period, read_choice("genre")
+    ('continuous', 12.0, 'genre')
+    """
+    name, *told = text.split(":")
+    if not told:
+        return name
+    if len(told) > 2 or told[0] not in get_args(Kind):
+        raise InputError(
+            f"factor {text!r} is not understood; give NAME, NAME:classes, NAME:continuous or NAME:cyclic:12"
+        )
+    try:
+        period = float(told[1]) if len(told) == 2 else None
+    except ValueError:
+        raise InputError(f"factor {text!r} has the period {told[1]!r}; give a number, as in NAME:cyclic:12") from None
+    return Factor(name=name, kind=cast(Kind, told[0]), period=period)
+
+
+def label_blocks(path: Path, known: Sequence[str], *, factors: Sequence[str] = ()) -> tuple[list[Block], list[str]]:
     """The block of a table of labels (CSV or Parquet), and what of it could not be used.
 
     Parameters
@@ -42,11 +72,14 @@ def label_blocks(path: Path, known: Sequence[str]) -> tuple[list[Block], list[st
         Of the table; see the module's conventions.
     known
         Tracks that there are embeddings of.
+    factors
+        Columns to use, as :func:`read_choice` takes them; none: all.
 
     Raises
     ------
     InputError
-        It cannot be read, has no ``track_id``, no factor that varies, or too few tracks are known.
+        It cannot be read, has no ``track_id``, no factor that varies, lacks one that is chosen, or too few tracks are
+        known.
     """
     try:
         table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"track_id": str})
@@ -67,30 +100,40 @@ def label_blocks(path: Path, known: Sequence[str]) -> tuple[list[Block], list[st
             f"{unknown} of {len(table)} labelled tracks have no embedding, such as {table['track_id'][~here].iloc[0]}"
         )
     table = table[here]
-    columns = [str(column) for column in table.columns if column not in RESERVED]
-    whole = table[columns].replace([np.inf, -np.inf], np.nan).notna().all(axis=1)
+    offered = [str(column) for column in table.columns if column not in RESERVED]
+    table[offered] = table[offered].replace([np.inf, -np.inf], np.nan)
+    usable = {}
+    for factor in _chosen(path, offered, factors):
+        name = factor if isinstance(factor, str) else factor.name
+        if not factors and (share := table[name].notna().mean()) < LEAST_LABELLED:
+            notes.append(f"{name} has a value for {share:.0%} of the tracks and is left out")
+        elif reason := _unusable(one := _factor_of(factor, table[name]), table[name].dropna()):
+            notes.append(reason)
+        else:
+            usable[name] = one
+    whole = table[list(usable)].notna().all(axis=1)
     if missing := int((~whole).sum()):
         notes.append(f"{missing} tracks lack a label and are left out")
     table = table[whole].reset_index(drop=True)
-    if len(table) < LEAST_CLIPS:
+    if usable and len(table) < LEAST_CLIPS:
         raise InputError(
-            f"{path}: {len(table)} tracks have embeddings and all labels; give {LEAST_CLIPS} or more"
-            + (f" ({'; '.join(notes)})" if notes else "")
+            f"{path}: {len(table)} tracks have embeddings and all labels ({', '.join(usable)}); give {LEAST_CLIPS} or "
+            "more" + (f" ({'; '.join(notes)})" if notes else "")
         )
     schema, values, codes = [], [], []
-    for column in columns:
-        if table[column].nunique() < 2:
-            notes.append(f"{column} does not vary and is left out")
+    for name, factor in usable.items():
+        if reason := _unusable(factor, table[name]):  # of the tracks that are left
+            notes.append(reason)
             continue
-        factor, named, coded = _read_column(column, table[column])
-        if len(named) * LEAST_A_CLASS > len(table):
-            notes.append(_too_many(column, table[column], len(named)))
-            continue
+        named, coded = _coded(factor, table[name])
         schema.append(factor)
         values.append(named)
         codes.append(coded)
     if not schema:
-        raise InputError(f"{path} has no label that varies; give a column for each factor beside track_id")
+        raise InputError(
+            f"{path} has no label that varies; give a column for each factor beside track_id"
+            + (f" ({'; '.join(notes)})" if notes else "")
+        )
     coded_table = pd.DataFrame({factor.name: code for factor, code in zip(schema, codes, strict=True)})
     coded_table = pd.concat([coded_table, table[[name for name in RESERVED if name in table]]], axis=1)
     if "group" not in coded_table:
@@ -125,17 +168,51 @@ def label_blocks(path: Path, known: Sequence[str]) -> tuple[list[Block], list[st
     return [block], notes
 
 
-def _read_column(name: str, column: pd.Series[Any]) -> tuple[Factor, tuple[str, ...], NDArray[np.float64]]:
-    if pd.api.types.is_float_dtype(column) and (column % 1 != 0).any():
-        return Factor(name=name, kind="continuous"), (), column.to_numpy(dtype=np.float64)
-    codes, values = pd.factorize(column, sort=True)
-    return Factor(name=name), tuple(str(value) for value in values), codes.astype(np.float64)
+def _chosen(path: Path, offered: Sequence[str], factors: Sequence[str]) -> list[Factor | str]:
+    if not factors:
+        return list(offered)
+    # A name may hold a colon itself.
+    chosen = [text if text in offered else read_choice(text) for text in factors]
+    for factor in chosen:
+        name = factor if isinstance(factor, str) else factor.name
+        if name not in offered:
+            raise InputError(
+                f"{path} has no column {name!r}{close_match(name, list(offered))}; it has {', '.join(offered)}"
+            )
+    return chosen
 
 
-def _too_many(name: str, column: pd.Series[Any], classes: int) -> str:
-    """Why a column of so many classes is left out."""
+def _factor_of(factor: Factor | str, column: pd.Series[Any]) -> Factor:
+    if isinstance(factor, Factor):
+        return factor
+    fractions = pd.api.types.is_float_dtype(column) and (column.dropna() % 1 != 0).any()
+    return Factor(name=factor, kind="continuous" if fractions else "classes")
+
+
+def _unusable(factor: Factor, column: pd.Series[Any]) -> str:
+    """Why a column of labels is left out; empty if it is not."""
+    name, many = factor.name, column.nunique()
+    if many < 2:
+        return f"{name} does not vary and is left out"
     numbers = pd.to_numeric(column, errors="coerce")
-    said = f"{name} has {classes} classes for {len(column)} tracks and is left out"
+    if factor.kind != "classes":
+        strange = column[numbers.isna()]
+        return f"{name} holds {strange.iloc[0]!r}, which is no number, and is left out" if len(strange) else ""
+    if many * LEAST_A_CLASS <= len(column):
+        return ""
+    said = f"{name} has {many} classes for {len(column)} tracks and is left out"
     if numbers.isna().any() and numbers.notna().mean() > 0.5:
-        said += f"; {column[numbers.isna()].iloc[0]!r} is no number"
-    return said
+        return f"{said}; {column[numbers.isna()].iloc[0]!r} is no number"
+    return f"{said}; '{name}:continuous' takes it as numbers" if numbers.notna().all() else said
+
+
+def _coded(factor: Factor, column: pd.Series[Any]) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+    """Names of the classes, and codes; of numbers the numbers."""
+    if factor.kind != "classes":
+        return (), pd.to_numeric(column).to_numpy(dtype=np.float64)
+    codes, values = pd.factorize(column, sort=True)
+    # Whole numbers are read as 3.0 where a value of the column is missing.
+    named = tuple(
+        str(int(value)) if isinstance(value, float) and value.is_integer() else str(value) for value in values
+    )
+    return named, codes.astype(np.float64)

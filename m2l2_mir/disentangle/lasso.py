@@ -4,7 +4,9 @@
 
 with the softmax log loss for classes, half the squared error of the standardised target otherwise. Factors stand side
 by side, so that one product with X serves all of them in each step of FISTA. Penalties go down from the largest that
-keeps any weight, each started from the last; the one with the least held-out loss of a factor is kept.
+keeps any weight, each started from the last. The penalty of each factor is selected inside the training items: the path
+is fitted on one half of their groups, and the penalty with the least loss on the other half is taken from the path that
+is fitted on all of them.
 
 Source: A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm", SIAM Journal on Imaging Sciences 2,
 2009; restarts: B. O'Donoghue, E. Candès, Foundations of Computational Mathematics 15, 2015.
@@ -12,7 +14,7 @@ Source: A. Beck, M. Teboulle, "A fast iterative shrinkage-thresholding algorithm
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,17 +34,17 @@ _TOLERANCE = 1e-4  # of the largest change of a weight
 
 
 def sparse_weights(
-    code: Floats, columns: Sequence[Column], training: Integers, testing: Integers
+    code: Floats, columns: Sequence[Column], fitting: Integers, selecting: Integers, testing: Integers
 ) -> tuple[list[Floats], list[Floats]]:
-    """Fit on some items, select the penalty on others.
+    """Fit on some items, select the penalty among them, predict others.
 
     Parameters
     ----------
     code : np.ndarray [n, D]
     columns
         F factors.
-    training, testing : np.ndarray [m]
-        Items.
+    fitting, selecting, testing : np.ndarray [m]
+        Items: the penalty fitted on `fitting` is selected on `selecting`, and both then train what predicts `testing`.
 
     Returns
     -------
@@ -51,6 +53,27 @@ def sparse_weights(
     predictions : list of np.ndarray [testing items, C]
         Log odds, or standardised numbers.
     """
+    chosen = np.zeros(len(columns), dtype=np.intp)
+    least = np.full(len(columns), np.inf)
+    for step, fits in enumerate(_path(code, columns, fitting, selecting)):
+        for number, (column, (_, scores)) in enumerate(zip(columns, fits, strict=True)):
+            target = _target(column, fitting)[selecting]
+            loss = _loss(scores, target, classes=column.factor.kind == "classes")
+            if loss < least[number]:
+                least[number], chosen[number] = loss, step
+    kept: list[tuple[Floats, Floats]] = [(np.empty(0), np.empty(0))] * len(columns)
+    training = np.concatenate([fitting, selecting])
+    for step, fits in enumerate(_path(code, columns, training, testing)):
+        kept = [new if at == step else old for at, old, new in zip(chosen, kept, fits, strict=True)]
+        if step == chosen.max():
+            break
+    return [weights for weights, _ in kept], [scores for _, scores in kept]
+
+
+def _path(
+    code: Floats, columns: Sequence[Column], training: Integers, testing: Integers
+) -> Iterator[list[tuple[Floats, Floats]]]:
+    """Of each penalty the weights and the predictions of `testing`, for each factor; the first has no weights."""
     spread = code[training].std(axis=0)
     standard = ((code - code[training].mean(axis=0)) / np.where(spread > 0, spread, 1.0)).astype(np.float32)
     X = standard[training]
@@ -77,15 +100,11 @@ def sparse_weights(
     W, b = np.zeros((X.shape[1], Y.shape[1]), dtype=np.float32), np.zeros(Y.shape[1], dtype=np.float32)
     for part, classes in zip(parts, softmaxed, strict=True):
         b[part] = np.log(np.maximum(centre[part], 0.5 / n)) if classes else 0.0
-    best: list[tuple[float, Floats, Floats]] = [(np.inf, W[:, part], b[part]) for part in parts]
-    for share in _PATH:
-        W, b = _fista(X, W, b, share * ceiling, bound, residual)
-        held_out = standard[testing] @ W + b
-        for number, (part, classes, target) in enumerate(zip(parts, softmaxed, targets, strict=True)):
-            loss = _loss(held_out[:, part].astype(np.float64), target[testing], classes=classes)
-            if loss < best[number][0]:
-                best[number] = (loss, W[:, part].astype(np.float64), held_out[:, part].astype(np.float64))
-    return [weights for _, weights, _ in best], [scores for _, _, scores in best]
+    for share in (None, *_PATH):
+        if share is not None:
+            W, b = _fista(X, W, b, share * ceiling, bound, residual)
+        scores = (standard[testing] @ W + b).astype(np.float64)
+        yield [(W[:, part].astype(np.float64), scores[:, part]) for part in parts]
 
 
 def _fista(

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from m2l2_mir.disentangle.blocks import Block
-from m2l2_mir.disentangle.compare import SCORES, Arm
-from m2l2_mir.disentangle.evidence import ItemScores, drawn_weights, left_out_weights
+from m2l2_mir.disentangle.compare import Arm
+from m2l2_mir.disentangle.evidence import Evidence
 from m2l2_mir.disentangle.measure import Measured
 from m2l2_mir.disentangle.nulls import against_null
-from m2l2_mir.disentangle.paired import bca_interval
-from m2l2_mir.disentangle.slots import disentanglement_completeness
+from m2l2_mir.disentangle.paired import spread_of
 
 __all__ = ["LEAST_FACTORS", "Stratum", "arm_of", "cell_lines", "factor_lines", "score_lines", "strata_of_blocks"]
 
 LEAST_FACTORS = 2  # of a stratum whose entropies are defined
 
-Floats = NDArray[np.float64]
 Stratum = list[tuple[int, str]]  # block and name of each factor
 
 
@@ -36,98 +31,70 @@ def strata_of_blocks(blocks: Sequence[Block]) -> dict[str, Stratum]:
 
 
 def arm_of(measured: Sequence[Measured], chosen: Stratum) -> Arm:
-    def joined(part: str) -> ItemScores:
+    """What a model gives in a stratum, from what was measured of it on each block."""
+
+    def joined(part: str) -> Evidence:
         pieces = []
         for number, one in enumerate(measured):
-            scores: ItemScores = getattr(one, part)
-            here = [name for block, name in chosen if block == number and name in scores.names]
+            evidence: Evidence = getattr(one, part)
+            here = [name for block, name in chosen if block == number and name in evidence.names]
             if here:
-                pieces.append(scores.of(here))
-        if pieces:
-            return ItemScores.joined(pieces)
-        scores = getattr(measured[0], part)
-        return scores.of([])
+                pieces.append(evidence.of(here))
+        return Evidence.joined(pieces) if pieces else getattr(measured[0], part).of([])
 
-    null = {}
-    for what in SCORES:
-        drawn = _drawn(measured, chosen, "rotations" if what.startswith("P1") else "E_rotations", what[:2])
-        if drawn is not None:
-            null[what] = float(disentanglement_completeness(drawn)[what[-1]].mean())
-    return Arm(slots=joined("slots"), whole=joined("whole"), pairs=joined("pairs"), null=null)
+    return Arm(slots=joined("slots"), whole=joined("whole"), pairs=joined("pairs"))
 
 
-def _drawn(measured: Sequence[Measured], chosen: Stratum, array: str, part: str) -> Floats | None:
-    """Null matrices [draws, K, F] of the factors of a stratum; None where there are none."""
-    columns = []
-    for number, one in enumerate(measured):
-        names = (one.slots if part == "P1" else one.pairs).names
-        here = [names.index(name) for block, name in chosen if block == number and name in names]
-        if here and array in one.arrays:
-            columns.append(one.arrays[array][:, :, here])
-    return np.concatenate(columns, axis=2) if columns else None
+def score_lines(row: str, stratum: str, arm: Arm) -> list[dict[str, Any]]:
+    """D and C of P1 and P2, raw, with interval, rotations, permuted labels; and the information of all slots.
 
-
-def score_lines(
-    row: str, stratum: str, arm: Arm, measured: Sequence[Measured], chosen: Stratum, draws: int
-) -> list[dict[str, Any]]:
-    """D and C of P1 and P2, raw, with interval, rotation null, permutation floor; and the information of all slots."""
-    lines = []
-    groups = arm.whole.groups
-    for part, items, rotations, permutations in (
-        ("P1", arm.slots, "rotations", None),
-        ("P2", arm.pairs, "E_rotations", "E_permutations"),
-    ):
-        if len(items.names) < LEAST_FACTORS:
+    Intervals of P2 are of the score less its bias, ``unbiased``.
+    """
+    lines: list[dict[str, Any]] = []
+    for part, evidence in (("P1", arm.slots), ("P2", arm.pairs)):
+        if len(evidence.names) < LEAST_FACTORS:
             continue
-        own = disentanglement_completeness(items.matrix())
-        drawn = disentanglement_completeness(items.matrix(drawn_weights(items.groups, draws)))
-        left = disentanglement_completeness(items.matrix(left_out_weights(items.groups)))
+        own, left_out = evidence.scores(), evidence.scores("left_out")
+        nulls = {"rotation": evidence.scores("rotations"), "permutation": evidence.scores("permutations")}
         for name in "DC":
-            low, high = bca_interval(float(own[name]), drawn[name], left[name])
-            line: dict[str, Any] = {
-                "row": row,
-                "stratum": stratum,
-                "score": f"{part} {name}",
-                "estimate": float(own[name]),
-                "low": low,
-                "high": high,
-                "factors": len(items.names),
-                "items": len(items.groups),
-                "groups": len(set(items.groups)),
-            }
-            for title, array in (("rotation", rotations), ("permutation", permutations)):
-                matrices = None if array is None else _drawn(measured, chosen, array, part)
-                if matrices is None:
-                    continue
-                chance = disentanglement_completeness(matrices)[name]
-                against = against_null(float(own[name]), chance)
-                line |= {f"{title}_{key}": value for key, value in against.items()}
-                line[f"{title}_95"] = float(np.quantile(chance, 0.95))
+            score = float(own[name])
+            spread = spread_of(score, left_out[name])
+            centre = score - spread.bias if part == "P2" else score
+            low, high = spread.interval(centre, bounds=(0.0, 1.0))
+            line = _line(row, stratum, f"{part} {name}", evidence, score, low, high)
+            if part == "P2":
+                line["unbiased"] = centre
+            for title, drawn in nulls.items():
+                if len(drawn[name]):
+                    line |= {f"{title}_{key}": value for key, value in against_null(score, drawn[name]).items()}
             lines.append(line)
-    told = arm.whole.matrix().mean()
-    others = (arm.scores("information", of) for of in (drawn_weights(groups, draws), left_out_weights(groups)))
-    low, high = bca_interval(float(told), *others)
-    lines.append(
-        {
-            "row": row,
-            "stratum": stratum,
-            "score": "information",
-            "estimate": float(told),
-            "low": low,
-            "high": high,
-            "factors": len(arm.whole.names),
-            "items": len(arm.whole.groups),
-            "groups": len(set(arm.whole.groups)),
-        }
-    )
+    told = float(arm.whole.matrix.mean())
+    low, high = spread_of(told, arm.whole.left_out.mean(axis=(1, 2))).interval(told, bounds=(0.0, 1.0))
+    lines.append(_line(row, stratum, "information", arm.whole, told, low, high))
     return lines
+
+
+def _line(
+    row: str, stratum: str, score: str, evidence: Evidence, estimate: float, low: float, high: float
+) -> dict[str, Any]:
+    return {
+        "row": row,
+        "stratum": stratum,
+        "score": score,
+        "estimate": estimate,
+        "low": low,
+        "high": high,
+        "factors": len(evidence.names),
+        "items": evidence.items,
+        "groups": evidence.groups,
+    }
 
 
 def cell_lines(row: str, measured: Sequence[Measured], blocks: Sequence[Block]) -> list[dict[str, Any]]:
     """A line for each slot and factor: P1, what permutation and rotation give of it, unique information, P2."""
     lines = []
     for one, block in zip(measured, blocks, strict=True):
-        information, changes = one.slots.matrix(), one.pairs.matrix()
+        information, changes = one.slots.matrix, one.pairs.matrix
         for column, name in enumerate(block.names):
             pair = one.pairs.names.index(name) if name in one.pairs.names else None
             for slot in range(information.shape[0]):
@@ -138,14 +105,14 @@ def cell_lines(row: str, measured: Sequence[Measured], blocks: Sequence[Block]) 
                     "information": information[slot, column],
                     "unique": one.arrays["unique"][slot, column],
                 }
-                if "floor" in one.arrays:
-                    line["information_permuted"] = one.arrays["floor"][slot, column]
-                if "rotations" in one.arrays:
-                    line["information_rotated"] = one.arrays["rotations"][:, :, column].mean()
+                if len(one.slots.permutations):
+                    line["information_permuted"] = one.slots.permutations[:, slot, column].mean()
+                if len(one.slots.rotations):
+                    line["information_rotated"] = one.slots.rotations[:, :, column].mean()
                 if pair is not None:
                     line |= {"change": changes[slot, pair], "invariance": 1 - changes[slot, pair] / 2}
-                    if "E_rotations" in one.arrays:
-                        line["change_rotated"] = one.arrays["E_rotations"][:, :, pair].mean()
+                    if len(one.pairs.rotations):
+                        line["change_rotated"] = one.pairs.rotations[:, :, pair].mean()
                 lines.append(line)
     return lines
 
@@ -154,7 +121,7 @@ def factor_lines(row: str, measured: Sequence[Measured]) -> list[dict[str, Any]]
     """A line for each factor: information of all slots, redundancy, equivariance, invariance."""
     lines = []
     for one in measured:
-        whole, changes = one.whole.matrix()[0], one.pairs.matrix()
+        whole, changes = one.whole.matrix[0], one.pairs.matrix
         for column, name in enumerate(one.whole.names):
             line = {
                 "row": row,

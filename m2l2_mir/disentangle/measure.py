@@ -1,12 +1,7 @@
 """Everything that is measured of one source of slots on one block of clips, kept as one file.
 
-slots of clips --slot scores--> losses of items, permutations; rotations --> P1
-slots of pairs --counterfactual scores--> changes of pairs, permutations; rotations --> P2; equivariance
-
-Conventions
------------
-* Information that does not exceed what permuted labels reach anywhere in the matrix of a block (95 % of draws) counts
-  as 0 in D and C, of rotated slots too.
+slots of clips --slot scores, again without blocks of groups, of permuted labels, of rotations--> P1
+slots of pairs --counterfactual scores, likewise--> P2; equivariance
 """
 
 from __future__ import annotations
@@ -16,18 +11,15 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m2l2_mir.disentangle.blocks import Block
-from m2l2_mir.disentangle.counterfactual import (
-    counterfactual_items,
-    equivariance,
-    permuted_changes,
-    rotated_changes,
-)
-from m2l2_mir.disentangle.evidence import ItemScores
+from m2l2_mir.disentangle.counterfactual import counterfactual_evidence
+from m2l2_mir.disentangle.equivariance import equivariance
+from m2l2_mir.disentangle.evidence import Evidence
 from m2l2_mir.disentangle.nulls import NULLS, Nulls
 from m2l2_mir.disentangle.slots import slot_scores
 from m2l2_mir.durable import write_durably
@@ -39,11 +31,12 @@ Floats = NDArray[np.float64]
 SlotsOf = Callable[[Sequence[str]], NDArray[np.floating]]
 
 _PARTS = ("slots", "whole", "pairs")
+_DRAWN = ("left_out", "rotations", "permutations")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Items behind P1 (of each slot, of all slots) and P2, and matrices beside them.
+    """Evidence of P1 (of each slot, of all slots) and P2, and matrices beside it.
 
     Parameters
     ----------
@@ -52,28 +45,25 @@ class Measured:
     pairs
         P2; without columns where there are no pairs.
     arrays
-        ``unique`` and ``floor`` (mean under permutation) [K, F], ``redundancy`` [F], ``rotations`` (of P1) and
-        ``E_rotations`` [draws, K, F], ``E_permutations`` [draws, K, F], ``equivariance`` [F].
+        ``unique`` [K, F], ``redundancy`` and ``moved`` [F] of slot scores, ``equivariance`` of each factor of `pairs`.
     """
 
-    slots: ItemScores
-    whole: ItemScores
-    pairs: ItemScores
+    slots: Evidence
+    whole: Evidence
+    pairs: Evidence
     arrays: dict[str, Floats]
 
     def save(self, path: Path) -> None:
         """Write a NumPy archive, atomically."""
         held: dict[str, NDArray[np.generic]] = {f"array_{name}": array for name, array in self.arrays.items()}
         for part in _PARTS:
-            scores: ItemScores = getattr(self, part)
+            one: Evidence = getattr(self, part)
+            held |= {f"{part}_{name}": getattr(one, name).astype(np.float32) for name in _DRAWN}
             held |= {
-                f"{part}_top": scores.top.astype(np.float32),
-                f"{part}_bottom": scores.bottom.astype(np.float32),
-                f"{part}_names": np.array(scores.names, dtype=np.str_),
-                f"{part}_groups": np.array(list(scores.groups), dtype=np.str_),
+                f"{part}_matrix": one.matrix,
+                f"{part}_names": np.array(one.names, dtype=np.str_),
+                f"{part}_counts": np.array([one.items, one.groups]),
             }
-            if scores.bound is not None:
-                held[f"{part}_bound"] = scores.bound
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **held)  # type: ignore[arg-type]
         write_durably(path, lambda file: file.write(buffer.getbuffer()))
@@ -89,17 +79,7 @@ class Measured:
         """
         try:
             with np.load(path, allow_pickle=False) as held:
-                parts = {
-                    part: ItemScores(
-                        kind="change" if part == "pairs" else "information",
-                        names=tuple(map(str, held[f"{part}_names"])),
-                        top=held[f"{part}_top"].astype(np.float64),
-                        bottom=held[f"{part}_bottom"].astype(np.float64),
-                        groups=[str(group) for group in held[f"{part}_groups"]],
-                        bound=held.get(f"{part}_bound"),
-                    )
-                    for part in _PARTS
-                }
+                parts = {part: _read(held, part) for part in _PARTS}
                 arrays = {name[6:]: held[name] for name in held.files if name.startswith("array_")}
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{path} cannot be read ({error}); delete it and run the command again") from error
@@ -126,62 +106,54 @@ def measure(block: Block, slots_of: SlotsOf, *, nulls: Nulls = NULLS, folds: int
         Too few groups for the folds, or slots of another shape.
     """
     slots = np.asarray(slots_of(block.track_ids), dtype=np.float64)
-    found = slot_scores(
-        slots,
-        block.factors,
-        schema=block.schema,
-        groups=block.groups,
-        nulls=nulls,
-        folds=folds,
+    found = slot_scores(slots, block.factors, schema=block.schema, groups=block.groups, nulls=nulls, folds=folds)
+    counts: dict[str, Any] = {"names": block.names, "items": found["items"], "groups": found["groups"]}
+    none = np.zeros((0, 1, len(block.names)))
+    pairs, followed = _pairs(block, slots_of, slots, nulls)
+    return Measured(
+        slots=Evidence(
+            kind="information",
+            matrix=found["information"],
+            left_out=found["left_out"],
+            rotations=found["rotated"],
+            permutations=found["permuted"],
+            **counts,
+        ),
+        whole=Evidence(
+            kind="information",
+            matrix=found["information_all"][None],
+            left_out=found["left_out_all"][:, None],
+            rotations=none,
+            permutations=none,
+            **counts,
+        ),
+        pairs=pairs,
+        arrays={**{name: found[name] for name in ("unique", "redundancy", "moved")}, "equivariance": followed},
     )
-    groups = [str(group) for group in block.groups]
-    shares = np.moveaxis(np.asarray(found["losses"]), -1, 0)  # [n, K, F]
-    bottom = np.ones((len(slots), len(block.names)))
-    arrays = {"unique": np.asarray(found["unique"]), "redundancy": np.asarray(found["redundancy"])}
-    if nulls.permutations:
-        arrays["floor"] = found["nulls"]["information"]["permutation"]["mean"]
-    scores = ItemScores(
-        kind="information",
-        names=block.names,
-        top=shares,
-        bottom=bottom,
-        groups=groups,
-        bound=np.full(len(block.names), found["bound"]),
-    )
-    whole = ItemScores(
-        kind="information",
-        names=block.names,
-        top=np.asarray(found["losses_all"]).T[:, None],
-        bottom=bottom,
-        groups=groups,
-    )
-    if nulls.rotations:
-        arrays["rotations"] = np.where(found["rotated"] > found["bound"], found["rotated"], 0.0)
-    pairs, more = _pairs(block, slots_of, slots, nulls)
-    return Measured(slots=scores, whole=whole, pairs=pairs, arrays=arrays | more)
 
 
-def _pairs(block: Block, slots_of: SlotsOf, reference: Floats, nulls: Nulls) -> tuple[ItemScores, dict[str, Floats]]:
-    """P2 with its nulls, and equivariance; without columns where there are no pairs."""
+def _pairs(block: Block, slots_of: SlotsOf, reference: Floats, nulls: Nulls) -> tuple[Evidence, Floats]:
+    """P2 with its nulls, and the equivariance of its factors; without columns where there are no pairs."""
     pairs, number = block.pairs, reference.shape[1]
     if pairs.empty:
-        empty = ItemScores(kind="change", names=(), top=np.zeros((0, number, 0)), bottom=np.zeros((0, 0)), groups=[])
-        return empty, {}
+        matrix, none = np.zeros((number, 0)), np.zeros((0, number, 0))
+        empty = Evidence(
+            kind="change",
+            names=(),
+            matrix=matrix,
+            left_out=none,
+            rotations=none,
+            permutations=none,
+            items=0,
+            groups=0,
+        )
+        return empty, np.zeros(0)
     before = np.asarray(slots_of(pairs["before"].tolist()), dtype=np.float64)
     after = np.asarray(slots_of(pairs["after"].tolist()), dtype=np.float64)
     changed, groups = pairs["changed"].to_numpy(dtype=object).astype(str), pairs["group"].tolist()
-    items = counterfactual_items(before, after, changed, reference=reference, groups=groups)
-    names = [name for name in block.names if name in items.names]
-    order = [items.names.index(name) for name in names]
-    found: dict[str, Floats] = {}
-    if nulls.rotations:
-        turned = rotated_changes(
-            before, after, changed, reference=reference, groups=groups, rotations=nulls.rotations, seed=nulls.seed
-        )
-        found["E_rotations"] = turned[:, :, order]
-    if nulls.permutations:
-        found["E_permutations"] = permuted_changes(items, nulls.permutations, nulls.seed)[:, :, order]
-    told = []
+    found = counterfactual_evidence(before, after, changed, reference=reference, groups=groups, nulls=nulls)
+    names = [name for name in block.names if name in found.names]
+    followed = []
     for name in names:
         here = changed == name
         one = equivariance(
@@ -192,5 +164,17 @@ def _pairs(block: Block, slots_of: SlotsOf, reference: Floats, nulls: Nulls) -> 
             reference=reference,
             groups=[group for group, kept in zip(groups, here, strict=True) if kept],
         )
-        told.append(one["equivariance"])
-    return items.of(names), {**found, "equivariance": np.array(told)}
+        followed.append(one["equivariance"])
+    return found.of(names), np.array(followed)
+
+
+def _read(held: Any, part: str) -> Evidence:
+    items, groups = (int(count) for count in held[f"{part}_counts"])
+    return Evidence(
+        kind="change" if part == "pairs" else "information",
+        names=tuple(map(str, held[f"{part}_names"])),
+        matrix=held[f"{part}_matrix"],
+        items=items,
+        groups=groups,
+        **{name: held[f"{part}_{name}"].astype(np.float64) for name in _DRAWN},
+    )

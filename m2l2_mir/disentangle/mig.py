@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from m2l2_mir.disentangle.classic import with_nulls
+from m2l2_mir.disentangle.dimensions import with_nulls
 from m2l2_mir.disentangle.factors import Column, Factor
 from m2l2_mir.disentangle.mutual import BINS, Binning, entropies, mutual_information
 from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, Nulls
@@ -51,7 +51,7 @@ def mig(
     -------
     dict
         ``mig``, ``gaps`` [F], ``information`` [D, F] over entropy; ``nulls`` and ``intervals`` of
-        :func:`~m2l2_mir.disentangle.classic.with_nulls`.
+        :func:`~m2l2_mir.disentangle.dimensions.with_nulls`.
 
     Examples
     --------

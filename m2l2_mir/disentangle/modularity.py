@@ -23,9 +23,9 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 from scipy.special import log_softmax
 
-from m2l2_mir.disentangle.classic import with_nulls
+from m2l2_mir.disentangle.dimensions import with_nulls
 from m2l2_mir.disentangle.factors import Column, Factor
-from m2l2_mir.disentangle.information import Probes
+from m2l2_mir.disentangle.information import Probes, dealt
 from m2l2_mir.disentangle.mutual import informative, mutual_information
 from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, Nulls
 
@@ -70,7 +70,7 @@ def modularity_explicitness(
     def measure(code: Floats, columns: list[Column], nuisance: NDArray[np.intp]) -> dict[str, Any]:
         mutual, p = mutual_information(code, columns)
         each = np.where(informative(p), _modularities(mutual), np.nan)
-        probes = Probes(code[None], nuisance, folds=folds)
+        probes = Probes(code[None], dealt(nuisance, folds))
         explicit = np.array([_explicit(probes, column.as_classes()) for column in columns])
         weights = np.array([column.classes for column in columns])
         mean = 0.0 if np.isnan(each).all() else float(np.nanmean(each))

@@ -10,13 +10,15 @@ Conventions
   alone. Dimensions: a noisy mixture of five factors in 64 of them, which is a random basis already, has a DCI-D of .87
   (l1), rotated likewise, but .17 where it is whitened first. Slots: those of a trained encoder, 625 clips, held .38 of
   the factors' information and those rotated after whitening .002, so that D of the null was 0 or 1 by chance.
-  Counterfactual scores whiten slots as a part of their measure; there the whitened code is rotated
+  Counterfactual scores whiten each slot as a part of their measure, and so they do with those of the rotated code
   (:mod:`m2l2_mir.disentangle.counterfactual`).
 * Permutation floor: labels are exchanged inside nuisance groups, so that what a group's nuisance tells of its labels
-  stays. A factor that is the same throughout each group cannot change inside one; its values are exchanged between
-  whole groups. Where each item is a group of its own, that is any exchange.
+  stays. A factor that is the same throughout a group, or nearly, cannot change inside it: where less than
+  :data:`INSIDE` of the labels that a free exchange would change do so inside groups, groups exchange their labels as a
+  whole, in random order (a larger group takes those of a smaller one several times). Where each item is a group of its
+  own, that is any exchange. :func:`moved_share` says how many labels moved; with few groups it is few.
 * A score s against the mean m of a null is normalised to (s - m) / (1 - m): 0 is chance, 1 is perfect. Where the null
-  itself is perfect nothing is left to show, and the normalised score is 0.
+  leaves less than :data:`LEAST_ROOM` the quotient is of rounding and luck: nothing can be distinguished, and it is nan.
 * p = (1 + draws that reach the score) / (1 + draws), one-sided [1]_: 200 draws give .005 at least, 50 give .02.
 
 References
@@ -40,9 +42,9 @@ from m2l2_mir.errors import InputError
 __all__ = [
     "CLASSIC_NULLS",
     "NULLS",
-    "QUICK_NULLS",
     "Nulls",
     "against_null",
+    "moved_share",
     "normalised",
     "permuted_rows",
     "rotated",
@@ -51,7 +53,9 @@ __all__ = [
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
-_PERFECT = 1e-9
+INSIDE = 0.5
+LEAST_ROOM = 0.1
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,7 +72,6 @@ class Nulls:
 
 
 NULLS = Nulls()
-QUICK_NULLS = Nulls(rotations=10, permutations=20)
 CLASSIC_NULLS = Nulls(rotations=5, permutations=20)
 """For the metrics of single dimensions, which take longer."""
 
@@ -95,7 +98,7 @@ def against_null(score: float | Floats, draws: Floats) -> dict[str, Any]:
     """
     mean = draws.mean(axis=0)
     low, high = np.quantile(draws, [0.025, 0.975], axis=0)
-    reached = (draws >= np.asarray(score) - _PERFECT).sum(axis=0)
+    reached = (draws >= np.asarray(score) - _ROUNDING).sum(axis=0)
     p = np.where(np.isnan(score), np.nan, (1 + reached) / (1 + len(draws)))
     found = {"mean": mean, "low": low, "high": high, "normalised": normalised(score, mean), "p": p}
     if np.ndim(score) == 0:
@@ -104,21 +107,22 @@ def against_null(score: float | Floats, draws: Floats) -> dict[str, Any]:
 
 
 def normalised(score: float | Floats, null: float | Floats) -> Any:
-    """(score - null) / (1 - null); 0 where the null is 1.
+    """(score - null) / (1 - null); nan where the null leaves no room, or the score is not defined.
 
-    >>> float(normalised(0.75, 0.5)), float(normalised(1.0, 1.0))
-    (0.5, 0.0)
+    >>> float(normalised(0.75, 0.5)), float(normalised(1.0, 0.97))
+    (0.5, nan)
     """
     room = 1 - np.asarray(null, dtype=np.float64)
-    return np.where(room > _PERFECT, (score - np.asarray(null)) / np.where(room > _PERFECT, room, 1.0), 0.0)
+    enough = room >= LEAST_ROOM
+    return np.where(enough, (score - np.asarray(null)) / np.where(enough, room, 1.0), np.nan)
 
 
 def permuted_rows(labels: NDArray[Any], groups: Integers, draws: int, rng: np.random.Generator) -> Integers:
-    """Rows [draws, n] such that ``labels[rows]`` are permuted labels.
+    """Rows [draws, n] such that ``labels[rows]`` are permuted labels; inside groups, or of whole groups.
 
     Parameters
     ----------
-    codes : np.ndarray [n]
+    labels : np.ndarray [n]
         Classes of one factor.
     groups : np.ndarray [n]
         Nuisance group of each item, numbered from 0.
@@ -137,15 +141,36 @@ def permuted_rows(labels: NDArray[Any], groups: Integers, draws: int, rng: np.ra
     >>> np.sort(codes[permuted_rows(codes, groups, 1, np.random.default_rng(0))[0]].reshape(2, 2)).tolist()
     [[0, 1], [5, 6]]
     """
-    by_group = np.argsort(groups, kind="stable")
-    first = by_group[np.flatnonzero(np.diff(groups[by_group], prepend=-1))]  # one item of each group
     place = np.unique(groups, return_inverse=True)[1]
-    if (labels == labels[first][place]).all():
-        return first[np.argsort(rng.random((draws, len(first))), axis=1)][:, place]
+    sizes = np.bincount(place)
+    starts = np.cumsum(sizes) - sizes
+    by_group = np.argsort(place, kind="stable")
+    whole = _variety(labels, place) < INSIDE * _variety(labels, np.zeros_like(place))
+    rank = np.arange(len(labels)) - starts[place[by_group]]  # of each item in its group
     rows = np.empty((draws, len(labels)), dtype=np.intp)
     for draw in range(draws):
-        rows[draw, by_group] = np.lexsort((rng.random(len(labels)), groups))
+        shuffled = np.lexsort((rng.random(len(labels)), place))
+        giver = (rng.permutation(len(sizes)) if whole else np.arange(len(sizes)))[place[by_group]]
+        rows[draw, by_group] = shuffled[starts[giver] + rank % sizes[giver]]
     return rows
+
+
+def moved_share(labels: NDArray[Any], rows: Integers) -> float:
+    """Share of labels that permutations change, over that of a free exchange; near 0 a floor says little.
+
+    >>> moved_share(np.array([0, 1, 0, 1]), np.array([[0, 1, 2, 3], [1, 0, 3, 2]]))
+    1.0
+    """
+    return float((labels[rows] != labels).mean() / _variety(labels, np.zeros(len(labels), dtype=np.intp)))
+
+
+def _variety(labels: NDArray[Any], groups: Integers) -> float:
+    """Expected share of labels that an exchange inside groups changes: 1 - sum of squared shares, over all items."""
+    codes = np.unique(labels, return_inverse=True)[1]
+    count = np.zeros((int(groups.max()) + 1, int(codes.max()) + 1))
+    np.add.at(count, (groups, codes), 1)
+    sizes = count.sum(axis=1)
+    return float((sizes - np.square(count).sum(axis=1) / np.maximum(sizes, 1)).sum() / len(labels))
 
 
 def rotated(codes: Floats, draws: int, rng: np.random.Generator) -> Iterator[Floats]:

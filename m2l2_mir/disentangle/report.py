@@ -26,7 +26,8 @@ READING = {
     "D": "disentanglement, 0 to 1: a slot tells of one factor only",
     "C": "completeness, 0 to 1: one slot tells all of a factor",
     "random rotations": "the same scores of equally wide blocks of the same code in random bases: what width gives",
-    "permuted labels": "the same scores when labels are exchanged inside nuisance groups: what noise gives",
+    "permuted labels": "the same scores when labels are exchanged inside nuisance groups, or whole groups exchange "
+    "theirs: what noise gives; D and C of slot scores are 0 where nothing more is told than that",
     "information": "share of a factor's entropy that a linear probe reads on clips it has not seen",
     "strata": "global factors hold throughout a clip, local ones at one place, sequence ones are an order of events; "
     "ordered latents hold global factors several times over by construction, so that strata are told apart",
@@ -118,8 +119,10 @@ def _found_section(found: Mapping[str, Any]) -> str:
             _table(comparison_table(found), text_columns=2),
             _list(
                 [
-                    "Differences of scores normalised by each model's own random rotations, paired clip by clip",
-                    "p (Holm): over D of the strata beside the primary one",
+                    "Differences of scores normalised by each model's own random rotations; intervals from leaving out "
+                    "the same groups of clips in both, fitted again",
+                    "p, and p (Holm) over D of strata beside the primary one: from 8 pairs of seeds on; with fewer, "
+                    "intervals speak of these checkpoints, and are not adjusted for the number of strata",
                 ]
             ),
         ]
@@ -198,8 +201,8 @@ def _identity_section(
     if matching:
         said.append(
             f"Slots matched between the two models: {plain(matching['matched'])} predictable, "
-            f"{plain(matching['chance'])} by pairs at random (p {matching['p']:.3f}); first's slots 1, 2, ... go with "
-            + ", ".join(str(slot + 1) for slot in matching["match"])
+            f"{plain(matching['chance'])} where slots are exchanged clip by clip (p {matching['p']:.2f}); the first's "
+            "1, 2, ... go with " + ", ".join(str(slot + 1) for slot in matching["match"])
         )
     cards = "".join(_card(one, f"identity{number}-{one.name}") for one in drawn)
     return page.section(

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from m2l2_mir.disentangle.compare import SCORES
-from m2l2_mir.disentangle.decision import LEAST_TOLD, plain, signed
+from m2l2_mir.disentangle.decision import LEAST_TOLD, is_undefined, plain, signed
 from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
@@ -104,7 +104,7 @@ def score_table(found: Mapping[str, Any], stratum: str, *, brief: bool = False) 
     stratum
         One of them.
     brief
-        For a terminal: short names, without C and permuted labels.
+        For a terminal: short names, without C.
     """
     told_of = {
         line["row"]: line["estimate"]
@@ -116,22 +116,24 @@ def score_table(found: Mapping[str, Any], stratum: str, *, brief: bool = False) 
         if line["stratum"] != stratum or (brief and line["score"].endswith("C")):
             continue
         rotation, permutation = line.get("rotation_mean"), line.get("permutation_mean")
-        told = {
-            "row": line["row"],
-            "score": line["score"] if brief else TITLES[line["score"]],
-            "raw": _with_interval(line),
-            "random rotations": "" if rotation is None else plain(rotation),
-            "permuted labels": "" if permutation is None else plain(permutation),
-            "normalised": ""
-            if rotation is None
-            else "too little told"
-            if line["score"].startswith("P1") and told_of[line["row"]] < LEAST_TOLD
-            else signed(line["rotation_normalised"]),
-            "p": "" if rotation is None else _p(line["rotation_p"], line["rotation_draws"]),
-        }
-        if brief:
-            told.pop("permuted labels")
-        lines.append(told)
+        lines.append(
+            {
+                "row": line["row"],
+                "score": line["score"] if brief else TITLES[line["score"]],
+                "raw": plain(line["estimate"]),
+                "95 %": "" if is_undefined(line["low"]) else f"[{plain(line['low'])}, {plain(line['high'])}]",
+                "random rotations": "" if rotation is None else plain(rotation),
+                "permuted labels": "" if permutation is None else plain(permutation),
+                "normalised": ""
+                if rotation is None
+                else "too little told"
+                if line["score"].startswith("P1") and told_of[line["row"]] < LEAST_TOLD
+                else "not distinguishable"
+                if is_undefined(line["rotation_normalised"])
+                else signed(line["rotation_normalised"]),
+                "p": "" if rotation is None else _p(line["rotation_p"], line["rotation_draws"]),
+            }
+        )
     return pd.DataFrame(lines)
 
 
@@ -162,8 +164,8 @@ def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.Dat
                     "score": TITLES[what],
                     "first": plain(line["first"]),
                     "second": plain(line["second"]),
-                    "difference": signed(line["difference"]),
-                    "95 %": f"[{signed(line['low'])}, {signed(line['high'])}]",
+                    "difference": "?" if is_undefined(line["difference"]) else signed(line["difference"]),
+                    "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
                     "p": _p(line["p"], 10_000),
                     "p (Holm)": _p(line.get("p_holm"), 10_000),
                     "first is": mark,
@@ -190,9 +192,12 @@ def footnotes(found: Mapping[str, Any]) -> list[str]:
         for name, one in found["counts"].items()
     )
     notes = [
-        f"95 % intervals over nuisance groups; {settings['rotations']} rotations, {settings['permutations']} "
-        f"permutations, {settings['draws']} bootstrap draws; normalised = (raw - mean of rotations) / "
-        "(1 - mean of rotations)",
+        "95 % intervals over nuisance groups, of counterfactual scores less their bias; none where leaving out any "
+        "tenth of the groups changes nothing",
+        f"{settings['rotations']} rotations, {settings['permutations']} permutations; p against rotations; normalised "
+        "= (raw - mean of rotations) / (1 - mean of rotations), not distinguishable where that leaves less than .1",
+        "D of slot scores is that of a probe which learns from this many clips: with fewer it misses what is told "
+        "weakly, and slots look purer; compare it at equal numbers of clips only",
         f"Scored: {counted}",
     ]
     if moved := found.get("inside"):
@@ -221,11 +226,6 @@ def _latex(found: Mapping[str, Any]) -> str:
     if found["comparison"]:
         titled.insert(0, ("Comparison", comparison_table(found)))
     return "\n".join(latex_table(table, caption=". ".join([title, *footnotes(found)]) + ".") for title, table in titled)
-
-
-def _with_interval(line: Mapping[str, Any]) -> str:
-    text = plain(line["estimate"])
-    return text if line["low"] is None else f"{text} [{plain(line['low'])}, {plain(line['high'])}]"
 
 
 def _p(p: float | None, draws: int) -> str:

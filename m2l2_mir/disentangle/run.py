@@ -18,15 +18,15 @@ from typing import Any, Literal
 
 from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.disentangle.blocks import Block, factor_blocks, factor_clips
-from m2l2_mir.disentangle.classics import classic_lines
 from m2l2_mir.disentangle.decision import describe_swaps
 from m2l2_mir.disentangle.decoders import decoder_of, has_trained_decoder
+from m2l2_mir.disentangle.dimension_lines import classic_lines
 from m2l2_mir.disentangle.experiment import Analysis, run_analysis
 from m2l2_mir.disentangle.labels import label_blocks
 from m2l2_mir.disentangle.nulls import Nulls
 from m2l2_mir.disentangle.report import write_report
 from m2l2_mir.disentangle.results import SWAPS, write_results
-from m2l2_mir.disentangle.slot_identity import identity_of, matching_of
+from m2l2_mir.disentangle.source_identity import identity_of, matching_of
 from m2l2_mir.disentangle.sources import (
     LOG_MEL_SHAPE,
     Observe,
@@ -46,18 +46,18 @@ from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.probe.inputs import model_name
 from m2l2_mir.probe.sources import Count
 
 __all__ = ["Size", "analyse_models", "analyse_stores"]
 
 Size = Literal["tour", "quick", "default", "full"]
-NULLS = {
-    "tour": Nulls(rotations=10, permutations=50),
-    "quick": Nulls(rotations=10, permutations=50),
+SIZES = {
+    "tour": Nulls(rotations=20, permutations=50),  # 19 can reach a p of .05
+    "quick": Nulls(rotations=20, permutations=50),
     "default": Nulls(rotations=50, permutations=200),
     "full": Nulls(rotations=100, permutations=500),
 }
-DRAWS = {"tour": 500, "quick": 500, "default": 2000, "full": 5000}
 PARTS = "parts"
 UNTRAINED_DECODER = "its decoder is untrained, so that no swaps are decoded"
 
@@ -111,6 +111,7 @@ def analyse_models(
         Models are not paired, differ in shape, or the folder cannot be written.
     """
     first_arm, second_arm = _arms(models, against)
+    _check_models([*first_arm, *second_arm])
     small = size in ("tour", "quick")
     dataset = factor_clips(quick=small, lengths=(1,) if size == "tour" else (1, 8), data_home=data_home)
     with count("rendering") as progress:
@@ -170,6 +171,7 @@ def analyse_stores(
     labels: Path,
     out: Path,
     *,
+    factors: Sequence[str] = (),
     size: Size = "default",
     command: str = "",
     count: Counting = lambda _: nullcontext(),
@@ -180,8 +182,8 @@ def analyse_stores(
     ----------
     stores
         One is described, two are compared.
-    labels
-        See :mod:`m2l2_mir.disentangle.labels`.
+    labels, factors
+        See :func:`m2l2_mir.disentangle.labels.label_blocks`.
     out, size, command, count
         As in :func:`analyse_models`.
 
@@ -192,11 +194,14 @@ def analyse_stores(
     """
     if len(stores) not in (1, 2):
         raise InputError(f"{len(stores)} stores; give one to describe it, or two to compare them")
-    sources = [store_source(EmbeddingStore.open(store), Path(store).resolve().name) for store in stores]
+    sources = [
+        store_source(EmbeddingStore.open(store), name) for store, name in zip(stores, _names(stores), strict=True)
+    ]
+    _check_shapes([(source.name, source.shape) for source in sources])
     known = set(sources[0].store.tracks["track_id"]) if sources[0].store else set()
     for source in sources[1:]:
         known &= set(source.store.tracks["track_id"]) if source.store else set()
-    blocks, notes = label_blocks(labels, sorted(known))
+    blocks, notes = label_blocks(labels, sorted(known), factors=factors)
     controls = [] if size == "quick" else [oracle_source(blocks, sources[0].shape)]
     notes.append("factors of a user's own are rarely drawn independently: what slots share may be what labels share")
     return _finish(
@@ -218,6 +223,31 @@ def _arms(models: Sequence[str], against: Sequence[str]) -> tuple[list[str], lis
     return list(models[:1]), list(models[1:])
 
 
+def _check_models(models: Sequence[str]) -> None:
+    """Before anything is rendered: all are there, have names of their own and slots of equal shape."""
+    names = [model_name(model) for model in models]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"{', '.join(twice)} is the name of two models; give each once, in folders of different names")
+    configs = [load_model(model, device="cpu").config for model in models]
+    _check_shapes([(name, (one.num_embeddings, one.latent_dim)) for name, one in zip(names, configs, strict=True)])
+
+
+def _check_shapes(shapes: Sequence[tuple[str, tuple[int, int]]]) -> None:
+    first, shape = shapes[0]
+    for name, other in shapes:
+        if other != shape:
+            raise InputError(f"{name} has slots of {other}, {first} of {shape}; compare equal ones")
+
+
+def _names(stores: Sequence[Path]) -> list[str]:
+    """Names of stores: of their folders, and where these are the same, of the folders that they are in too."""
+    paths = [Path(store).resolve() for store in stores]
+    if len(set(paths)) < len(paths):
+        raise InputError(f"{stores[0]} is given twice; give two stores to compare them, or one to describe it")
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else ["/".join(path.parts[-2:]) for path in paths]
+
+
 def _finish(
     out: Path,
     blocks: Sequence[Block],
@@ -232,11 +262,6 @@ def _finish(
     swapped: dict[str, Any] | None = None,
     dataset: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    for source in (*first, *second):
-        if source.shape != first[0].shape:
-            raise InputError(
-                f"{source.name} has slots of {source.shape}, {first[0].name} of {first[0].shape}; compare equal ones"
-            )
     bases: dict[str, list[Source]] = {}
     ordered = [time_bases(source, blocks) for source in second if source.ordered]
     if ordered and len(ordered) == len(second):
@@ -251,8 +276,7 @@ def _finish(
         bases=bases,
         controls=[*native, *controls],
         inside=rotated_inside(first[0]),
-        nulls=NULLS[size],
-        draws=DRAWS[size],
+        nulls=SIZES[size],
         controllable=partial(_controllable, swapped or {}, first[0].name),
         notes=tuple(notes),
     )

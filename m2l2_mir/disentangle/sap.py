@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from m2l2_mir.disentangle.classic import halves, with_nulls
+from m2l2_mir.disentangle.dimensions import halves, with_nulls
 from m2l2_mir.disentangle.factors import Column, Factor
 from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, Nulls
 

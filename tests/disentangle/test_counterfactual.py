@@ -2,9 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from m2l2_mir.disentangle.counterfactual import counterfactual_scores, equivariance
+from m2l2_mir.disentangle.bases import random_basis
+from m2l2_mir.disentangle.counterfactual import counterfactual_evidence, counterfactual_scores
+from m2l2_mir.disentangle.equivariance import equivariance
 from m2l2_mir.disentangle.nulls import Nulls
+from m2l2_mir.disentangle.paired import spread_of
 from m2l2_mir.errors import InputError
 
 K, D, EACH = 4, 6, 60
@@ -31,7 +35,7 @@ def rng():
 
 def test_changes_of_one_slot_only_score_two_there_and_zero_elsewhere(aligned):
     reference, before, after = aligned
-    found = counterfactual_scores(before, after, FACTOR, reference=reference, groups=GROUPS, nulls=FEW, draws=50)
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, groups=GROUPS, nulls=FEW)
     assert np.allclose(np.diag(found["E"]), 2, atol=0.35)  # as far as two clips at random
     assert np.allclose(found["E"] - np.diag(np.diag(found["E"])), 0)
     assert found["D"] == pytest.approx(1)
@@ -47,7 +51,7 @@ def test_turning_inside_slots_changes_nothing_and_turning_across_them_takes_all(
     across = np.linalg.qr(rng.standard_normal((K * D, K * D)))[0]
 
     def scores(turn):
-        return counterfactual_scores(turn(before), turn(after), FACTOR, reference=turn(reference), nulls=FEW, draws=50)
+        return counterfactual_scores(turn(before), turn(after), FACTOR, reference=turn(reference), nulls=FEW)
 
     own = scores(lambda x: x)
     turned = scores(lambda x: np.einsum("nkd,kde->nke", x, inside))
@@ -59,7 +63,7 @@ def test_turning_inside_slots_changes_nothing_and_turning_across_them_takes_all(
 
 def test_the_matrix_is_the_plain_formula(aligned):
     reference, before, after = aligned
-    found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=None, draws=2)
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=None)
     for slot in range(K):
         values = reference[:, slot] - reference[:, slot].mean(axis=0)
         inverse = np.linalg.inv(values.T @ values / len(values))  # no shrinkage: 800 clips of 6 dimensions need little
@@ -72,7 +76,7 @@ def test_the_matrix_is_the_plain_formula(aligned):
 def test_interval_holds_the_score_and_counts_groups(aligned):
     reference, before, after = aligned
     noisy = after + 5 * np.random.default_rng(1).standard_normal(after.shape)
-    found = counterfactual_scores(before, noisy, FACTOR, reference=reference, groups=GROUPS, nulls=None, draws=400)
+    found = counterfactual_scores(before, noisy, FACTOR, reference=reference, groups=GROUPS, nulls=None)
     low, high = found["intervals"]["D"]
     assert low < found["D"] < high < 1
 
@@ -89,11 +93,57 @@ def test_equivariance_is_whether_the_same_step_gives_the_same_shift(rng, shift, 
     assert found["equivariance"] == pytest.approx(expected, abs=0.06)
 
 
+def test_slots_that_hold_the_same_are_no_purer_than_rotations_however_unequal_factors_are(rng):
+    held = rng.standard_normal((800 + 2 * len(FACTOR), 1, D))
+    common = np.repeat(held, K, axis=1) + 0.1 * rng.standard_normal((len(held), K, D))
+    reference, before, after = np.split(common, [800, 800 + len(FACTOR)])
+    far = (FACTOR < 2)[:, None, None]
+    after = np.where(far, after, before + 0.3 * (after - before))  # two factors move all slots far, two a little
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, groups=GROUPS, nulls=Nulls(rotations=20))
+    assert found["E"][:, 0].min() > 5 * found["E"][:, 2].max()
+    assert found["D"] < 0.02
+    assert found["nulls"]["D"]["rotation"]["mean"] < 0.02
+    assert abs(found["nulls"]["D"]["rotation"]["normalised"]) < 0.03
+
+
+def test_rotations_are_measured_as_the_code_is(aligned):
+    reference, before, after = aligned
+    found = counterfactual_evidence(
+        before, after, FACTOR, reference=reference, nulls=Nulls(rotations=1, permutations=0, seed=5)
+    )
+    scale, turn = 1 / reference.reshape(800, -1).std(axis=0), random_basis(K * D, K * D, np.random.default_rng(5))
+    turned = ((part.reshape(len(part), -1) * scale @ turn).reshape(part.shape) for part in (before, after, reference))
+    one, other, held = turned
+    own = counterfactual_evidence(one, other, FACTOR, reference=held, nulls=Nulls(rotations=0, permutations=0))
+    assert np.allclose(found.rotations[0], own.matrix)
+
+
+def test_intervals_of_a_flat_matrix_hold_the_true_score_of_zero(rng):
+    reference = rng.standard_normal((500, K, D))
+    none = Nulls(rotations=0, permutations=0)
+    plain, unbiased, held = [], [], []
+    for _ in range(30):
+        after = rng.standard_normal((60, K, D))
+        given = (np.zeros_like(after), after, np.arange(60) % K)
+        score, left_out = (
+            counterfactual_evidence(*given, reference=reference, nulls=none).scores(part)["D"]
+            for part in ("matrix", "left_out")
+        )
+        spread = spread_of(float(score), left_out)
+        low, high = counterfactual_scores(*given, reference=reference, nulls=None)["intervals"]["D"]
+        assert high == pytest.approx(score - spread.bias + stats.t.ppf(0.975, 9) * np.sqrt(spread.variance))
+        plain.append(score)
+        unbiased.append(score - spread.bias)
+        held.append(low <= 0)
+    assert np.mean(plain) > 5 * abs(np.mean(unbiased))
+    assert np.mean(held) > 0.8
+
+
 def test_a_dead_slot_scores_zero(aligned):
     reference, before, after = (part.copy() for part in aligned)
     for part in (reference, before, after):
         part[:, 1] = 0.3
-    found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=FEW, draws=20)
+    found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=FEW)
     assert np.allclose(found["E"][1], 0)
 
 

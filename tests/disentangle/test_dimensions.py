@@ -25,7 +25,7 @@ from m2l2_mir.disentangle import (
     modularity_explicitness,
     sap,
 )
-from m2l2_mir.disentangle.classic import halves
+from m2l2_mir.disentangle.dimensions import halves
 from m2l2_mir.disentangle.entropies import disentanglement_completeness
 from m2l2_mir.disentangle.factors import read_factors
 from m2l2_mir.errors import InputError
@@ -185,7 +185,7 @@ def test_sparse_weights_of_scikit_learn(rng, monkeypatch, classes: int) -> None:
     code = rng.normal(size=(300, 8)) + labels[:, None] * [1, 0.5, 0, 0, 0, 0, 0, 0]
     training, testing = np.arange(200), np.arange(200, 300)
     columns = read_factors(labels[:, None], items=300)
-    [weights], [scores] = lasso.sparse_weights(code, columns, training, testing)
+    [weights], [scores] = lasso.sparse_weights(code, columns, training[:120], training[120:], testing)
     standard = (code - code[training].mean(axis=0)) / code[training].std(axis=0)
     one_hot = np.eye(classes)[labels[training]]
     penalty = 0.1 * np.abs(standard[training].T @ (one_hot - one_hot.mean(axis=0))).max() / 200
@@ -196,6 +196,20 @@ def test_sparse_weights_of_scikit_learn(rng, monkeypatch, classes: int) -> None:
     np.testing.assert_allclose(ours, expected, atol=0.02)
     # Weights of an even number of classes may shift together; the sum of their sizes may not.
     np.testing.assert_allclose(np.abs(weights).sum(axis=1), np.abs(peer.coef_).sum(axis=0), atol=0.01)
+
+
+def test_the_sparse_penalty_is_selected_without_the_items_that_are_predicted(rng) -> None:
+    labels = rng.integers(0, 3, size=240)
+    code = rng.normal(size=(240, 5)) + labels[:, None] * [1, 0, 0, 0, 0]
+    fitting, selecting, testing = np.arange(80), np.arange(80, 160), np.arange(160, 240)
+    other = np.where(np.arange(240) < 160, labels, rng.integers(0, 3, size=240))
+    shuffled = np.concatenate([labels[:80], rng.permutation(labels[80:160]), labels[160:]])
+    weights = [
+        lasso.sparse_weights(code, read_factors(of[:, None], items=240), fitting, selecting, testing)[0][0]
+        for of in (labels, other, shuffled)
+    ]
+    np.testing.assert_array_equal(weights[0], weights[1])
+    assert np.abs(weights[0]).sum() > np.abs(weights[2]).sum()
 
 
 def test_dci_of_numbers_and_circles(rng) -> None:

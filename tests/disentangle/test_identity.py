@@ -34,10 +34,21 @@ def test_matching_finds_a_permutation_through_any_invertible_map(slots):
     order = np.array([2, 0, 3, 1])
     maps = rng.standard_normal((K, D, D)) + 2 * np.eye(D)
     other = np.einsum("nkd,kde->nke", slots, maps)[:, order] + 0.05 * rng.standard_normal(slots.shape)
-    found = match_slots(slots, other, GROUPS)
+    found = match_slots(slots, other, GROUPS, exchanges=4)
     assert np.array_equal(order[found["match"]], np.arange(K))
     assert found["matched"] > 0.9 > 0.5 > found["chance"]
-    assert found["p"] < 0.1  # 1 of 24 assignments
+    assert found["p"] == pytest.approx(1 / 5)  # no exchange is as good
+
+
+def test_the_best_match_of_exchangeable_slots_is_no_better_than_chance():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((80, 1, D))
+    first, second = (common + 1.5 * rng.standard_normal((80, K, D)) for _ in range(2))
+    found = match_slots(first, second, exchanges=9)
+    assert found["matched"] == pytest.approx(found["chance"], abs=0.02)
+    assert found["p"] > 0.1
+    others = [found["similarity"][np.arange(K), rng.permutation(K)].mean() for _ in range(99)]
+    assert np.mean(others >= np.float64(found["matched"])) < 0.1  # but for the best assignment any is worse
 
 
 def test_predictability_of_unrelated_slots_is_none(slots):

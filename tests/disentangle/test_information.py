@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegressionCV
 from sklearn.model_selection import GroupKFold
 
 from m2l2_mir.disentangle.factors import Factor, read_factors
-from m2l2_mir.disentangle.information import PENALTIES, Probes, information
+from m2l2_mir.disentangle.information import PENALTIES, Probes, dealt, information
 from m2l2_mir.probe.selection import inner_folds
 
 
@@ -71,7 +71,7 @@ def test_probe_is_its_definition(rng, width: int, number: int) -> None:
     X = rng.normal(size=(160, width)) * 3.0 ** -(np.arange(width) % 10) + rng.normal(size=(number, width))[groups] + 7
     X[:, 0] += 0.8 * y
     [column] = read_factors(y[:, None], items=160)
-    losses, baseline = Probes(X[None], groups, folds=4).losses(column)
+    losses, baseline = Probes(X[None], dealt(groups, 4)).losses(column)
     np.testing.assert_allclose(losses[0, 0], plain_losses(X, y, groups, 4), atol=5e-3)
     shares = np.bincount(y) / 160
     assert baseline.mean() == pytest.approx(-np.sum(shares * np.log(shares)), abs=0.2)
@@ -83,11 +83,11 @@ def test_permutations_and_codes_are_as_if_alone(rng) -> None:
     codes = rng.normal(size=(3, 120, 5)) + 0.7 * y[:, None]
     rows = np.stack([np.arange(120), rng.permutation(120)])
     [column] = read_factors(y[:, None], items=120)
-    together, _ = Probes(codes, groups, folds=3).losses(column, rows)
+    together, _ = Probes(codes, dealt(groups, 3)).losses(column, rows)
     for k in range(3):
         for p in range(2):
             [alone] = read_factors(y[rows[p], None], items=120)
-            expected, _ = Probes(codes[k][None], groups, folds=3).losses(alone)
+            expected, _ = Probes(codes[k][None], dealt(groups, 3)).losses(alone)
             np.testing.assert_allclose(together[k, p], expected[0, 0], atol=1e-3)
 
 
@@ -95,7 +95,7 @@ def test_permutations_and_codes_are_as_if_alone(rng) -> None:
 def test_logistic_regression_reads_about_as_much(slots, labels, groups, name: str) -> None:
     code, y = slots(name)[:, 1], labels[:, 1]
     [column] = read_factors(y[:, None], items=len(y))
-    ours = information(*Probes(code[None], groups).losses(column)).item()
+    ours = information(*Probes(code[None], dealt(groups)).losses(column)).item()
     losses = []
     for training, held_out in GroupKFold(5).split(code, y, groups):
         peer = LogisticRegressionCV(
@@ -113,7 +113,7 @@ def test_logistic_regression_reads_about_as_much(slots, labels, groups, name: st
 def test_noise_is_worth_nothing_and_is_not_below_its_prior(rng) -> None:
     values = np.stack([rng.integers(0, 4, size=400), rng.normal(size=400), rng.uniform(size=400)], axis=1)
     schema = [Factor(name="a"), Factor(name="b", kind="continuous"), Factor(name="c", kind="cyclic", period=1.0)]
-    probes = Probes(rng.normal(size=(1, 400, 100)), np.arange(400))
+    probes = Probes(rng.normal(size=(1, 400, 100)), dealt(np.arange(400)))
     for column in read_factors(values, schema, items=400):
         losses, baseline = probes.losses(column)
         assert abs(1 - losses.mean() / baseline.mean()) < 0.02

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from m2l2_mir.disentangle.attributes import ESTIMATORS, calibrate
-from m2l2_mir.disentangle.intervention import Swaps, intervene
+from m2l2_mir.disentangle.intervention import Swaps, _moved, intervene
 from m2l2_mir.errors import InputError
 
 RATE, CHUNK, PAIRS = 22050, 8192, 10
@@ -61,6 +61,14 @@ def test_pairs_that_are_alike_do_not_count(swaps):
     found = intervene(decode, same, RATE, seeds=(0, 1), null_swaps=1, estimators=CHOSEN)
     assert found["counted"].tolist() == [0, 0]
     assert np.isnan(found["transfer"]).all()
+
+
+def test_a_swap_half_way_between_host_and_donor_counts_half():
+    level = ESTIMATORS["level"]
+    host, donor = np.array([-30.0]), np.array([-10.0])
+    for heard, share in ((-28.0, 0), (-20.0, 0.5), (-12.0, 1), (np.nan, 0.5)):
+        assert _moved(np.array([heard]), host, donor, [level])[0] == share
+    assert np.isnan(_moved(host, host, host, [level])[0])
 
 
 def test_estimators_follow_known_sounds():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m2l2_mir.disentangle.bases import whitening
-from m2l2_mir.disentangle.nulls import Nulls, against_null, permuted_rows, rotated
+from m2l2_mir.disentangle.nulls import Nulls, against_null, moved_share, normalised, permuted_rows, rotated
 from m2l2_mir.errors import InputError
 
 
@@ -29,6 +29,21 @@ def test_labels_of_whole_groups_change_places(rng) -> None:
         assert all(len(np.unique(draw[groups == group])) == 1 for group in range(10))
         assert (np.sort(np.unique(draw)) == np.arange(10)).all()
     assert (permuted != labels).mean() > 0.7
+
+
+def test_labels_that_are_mostly_those_of_groups_change_places_with_them(rng) -> None:
+    groups = np.concatenate([np.arange(60) % 10, np.full(30, 10)])  # one is larger than the rest
+    labels = np.concatenate([rng.permutation(10) % 5, [4]])[groups]
+    labels[3] = (labels[3] + 1) % 5
+    rows = permuted_rows(labels, groups, 40, rng)
+    assert moved_share(labels, rows) > 0.7
+    for draw in groups[rows]:
+        assert all(len(np.unique(draw[groups == group])) == 1 for group in range(11))
+    alone = np.append(np.arange(80), 79)  # each item its own group, but for two that differ
+    changed = np.arange(81) % 4
+    assert moved_share(changed, permuted_rows(changed, alone, 40, rng)) > 0.9
+    two = np.arange(40) // 20
+    assert len(np.unique(two[permuted_rows(two, two, 40, rng)], axis=0)) == 2
 
 
 def test_rotations_keep_the_standardised_code_but_for_its_basis(rng) -> None:
@@ -55,9 +70,10 @@ def test_score_against_its_null() -> None:
     draws = np.array([[0.2, 1.0], [0.4, 1.0], [0.3, 1.0]])
     found = against_null(np.array([0.3, 1.0]), draws)
     np.testing.assert_allclose(found["mean"], [0.3, 1.0])
-    np.testing.assert_allclose(found["normalised"], [0.0, 0.0], atol=1e-12)
+    np.testing.assert_allclose(found["normalised"], [0.0, np.nan], atol=1e-12)  # the second null left no room
     np.testing.assert_allclose(found["p"], [3 / 4, 1.0])
-    assert against_null(0.9, np.array([1.0, 1.0]))["normalised"] == 0  # the null left no room
+    assert np.isnan(against_null(1.0, np.array([0.97, 0.95]))["normalised"])  # luck would decide: 1 or 0
+    assert np.isnan(normalised(float("nan"), 0.5))
     assert np.isnan(against_null(float("nan"), np.array([np.nan, np.nan]))["p"])
 
 

@@ -15,16 +15,15 @@ from m2l2_mir.disentangle.labels import label_blocks
 from m2l2_mir.disentangle.nulls import Nulls
 from m2l2_mir.disentangle.results import read_results, score_table
 from m2l2_mir.embedding.store import StoreWriter, TrackResult
-from m2l2_mir.errors import InputError
+from m2l2_mir.errors import InputError, M2L2Error
 
-CLIPS, GROUPS, K, D = 120, 12, 3, 4
+CLIPS, GROUPS, K, D = 120, 20, 3, 4
 CLASSES = 3
 
 
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch):
-    monkeypatch.setitem(whole.NULLS, "quick", Nulls(rotations=3, permutations=20))
-    monkeypatch.setitem(whole.DRAWS, "quick", 60)
+    monkeypatch.setitem(whole.SIZES, "quick", Nulls(rotations=19, permutations=20))
 
 
 @pytest.fixture
@@ -88,9 +87,12 @@ def test_a_store_is_described_with_nulls_tables_and_an_offline_report(tmp_path, 
     scores = {line["score"]: line for line in found["scores"] if line["row"] == "aligned"}
     for what in ("P1 D", "P2 D"):
         assert scores[what]["estimate"] > 0.9 > scores[what]["rotation_mean"] + 0.2
-        assert scores[what]["low"] <= scores[what]["estimate"] <= scores[what]["high"]
+        assert scores[what]["permutation_mean"] < 0.2
+    assert scores["P1 D"]["permutation_p"] == pytest.approx(1 / 21)
     assert scores["information"]["estimate"] > 0.8
-    assert found["counts"]["labels"] == {"clips": 120, "expected": 120, "pairs": 48, "expected_pairs": 48, "groups": 12}
+    assert 0.8 < scores["information"]["low"] <= scores["information"]["high"] <= 1
+    assert "permuted" in result.output
+    assert found["counts"]["labels"] == {"clips": 120, "expected": 120, "pairs": 48, "expected_pairs": 48, "groups": 20}
     assert max(found["inside"].values()) < 1e-6  # slots turned inside themselves score the same
     cells = pd.read_parquet(out / "cells.parquet").set_index(["slot", "factor"])
     assert cells.loc[(1, "mood"), "information"] > 0.8
@@ -125,6 +127,10 @@ def test_two_stores_are_compared_and_the_sentence_keeps_to_them(tmp_path, labels
     assert "these checkpoints only" in found["sentence"]
     written = read_results(tmp_path / "o")
     assert written["comparison"]["strata"]["labels"]["P1 D"]["first"] > 0.8
+    [line] = [one for one in written["scores"] if (one["row"], one["score"]) == ("mixed", "P1 D")]
+    less = (line["estimate"] - line["rotation_mean"]) / (1 - line["rotation_mean"])
+    assert written["comparison"]["strata"]["labels"]["P1 D"]["second"] == pytest.approx(less)
+    assert abs(line["rotation_mean"]) > 0.001
     assert len(written["matching"]["match"]) == K
 
 
@@ -200,11 +206,57 @@ def test_mistakes_in_a_table_are_named(tmp_path, labels):
         label_blocks(labels, known)
 
 
+def test_factors_are_chosen_and_a_sparse_column_does_not_cost_the_rest(tmp_path, labels):
+    table = pd.read_csv(labels)
+    known = table["track_id"].tolist()
+    table["comment"] = [f"note {number}" if number < 9 else None for number in range(len(table))]
+    table["bpm"] = 70 + np.arange(len(table)) % 60
+    table["half"] = [number % 3 if number % 4 else None for number in range(len(table))]
+    table.to_csv(labels, index=False)
+    [block], notes = label_blocks(labels, known)
+    assert block.names == ("mood", "room", "half")
+    assert len(block.track_ids) == CLIPS * 3 // 4
+    assert block.values[2] == ("0", "1", "2")
+    assert any("comment has a value for 4% of the tracks" in note for note in notes)
+    assert any("'bpm:continuous' takes it as numbers" in note for note in notes)
+    [block], _ = label_blocks(labels, known, factors=["mood", "bpm:cyclic:60"])
+    assert block.names == ("mood", "bpm")
+    assert (block.schema[1].kind, block.schema[1].period) == ("cyclic", 60.0)
+    assert len(block.track_ids) == CLIPS
+    for wrong, words in (
+        ("mod", "no column 'mod'.*mood"),
+        ("bpm:number", "give NAME"),
+        ("bpm:cyclic:x", "period 'x'"),
+        ("bpm:cyclic", "cyclic factors need one"),
+    ):
+        with pytest.raises(InputError, match=words):
+            label_blocks(labels, known, factors=[wrong])
+    with pytest.raises(InputError, match="'a', which is no number"):
+        label_blocks(labels, known, factors=["room:continuous"])
+
+
+def test_models_and_stores_are_checked_before_anything_is_rendered(tmp_path, labels, monkeypatch):
+    monkeypatch.setattr(whole, "factor_clips", lambda **_: pytest.fail("rendered"))
+    for models, words in (
+        (["random:nosuch"], "nosuch"),
+        (["random:m2l2-tiny", "random:m2l2-tiny"], "name of two models"),
+    ):
+        with pytest.raises(M2L2Error, match=words):
+            whole.analyse_models(models, tmp_path / "o")
+    store = make_store(tmp_path / "S", labels, aligned=True)
+    with pytest.raises(InputError, match="given twice"):
+        whole.analyse_stores([store, store], labels, tmp_path / "o")
+    with pytest.raises(InputError, match=r"b has slots of \(4, 64\), a of \(8, 64\)"):
+        whole._check_shapes([("a", (8, 64)), ("b", (4, 64))])
+    assert whole._names([tmp_path / "a" / "S", tmp_path / "b" / "S"]) == ["a/S", "b/S"]
+
+
 def test_wrong_usage_is_one_line(tmp_path, labels):
     for arguments, words in (
         (("--quick", "--full"), "exclude each other"),
         (("--labels", labels), "belong together"),
         (("--store", tmp_path, "--labels", labels, "--swaps"), "needs a model that decodes"),
+        (("--factor", "mood"), "--factor names columns"),
         (("--model", "a", "--model", "b", "--model", "c"), "3 models"),
         (("--model", "a", "--against", "b", "--against", "c"), "1 models against 2"),
     ):

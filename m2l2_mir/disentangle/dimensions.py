@@ -12,7 +12,6 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,9 +86,9 @@ def with_nulls(
     draws: dict[str, list[dict[str, Any]]] = {"rotation": [], "permutation": []}
     for turned in rotated(code, nulls.rotations, rng):
         draws["rotation"].append(measure(turned, columns, nuisance))
-    rows = [permuted_rows(column.values, nuisance, nulls.permutations, rng) for column in columns]
+    rows = [permuted_rows(column.codes, nuisance, nulls.permutations, rng) for column in columns]
     for draw in range(nulls.permutations):
-        permuted = [_taken(column, of[draw]) for column, of in zip(columns, rows, strict=True)]
+        permuted = [column.taken(of[draw]) for column, of in zip(columns, rows, strict=True)]
         draws["permutation"].append(measure(code, permuted, nuisance))
     if intervals is None:
         bounds = _refitted(measure, code, columns, nuisance, {name: found[name] for name in names}, rng)
@@ -143,13 +142,8 @@ def _refitted(
     rng: np.random.Generator,
 ) -> dict[str, tuple[float, float]]:
     def again(kept: Integers) -> dict[str, float]:
-        # Classes keep their numbers where one is left out entirely.
         return measure(
-            code[kept], [_taken(column, kept) for column in columns], np.unique(groups[kept], return_inverse=True)[1]
+            code[kept], [column.taken(kept) for column in columns], np.unique(groups[kept], return_inverse=True)[1]
         )
 
     return block_jackknife(again, groups, found, rng)
-
-
-def _taken(column: Column, rows: Integers) -> Column:
-    return replace(column, values=column.values[rows], codes=column.codes[rows])

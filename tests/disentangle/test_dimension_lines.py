@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from m2l2_mir.disentangle import classics
+from m2l2_mir.disentangle import dimension_lines
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.factors import Factor
 from m2l2_mir.disentangle.nulls import Nulls
@@ -25,14 +25,14 @@ def test_every_metric_gives_lines_beside_its_nulls_once(tmp_path, rng, monkeypat
         codes=pd.DataFrame(factors, index=ids, columns=["mood", "room"]),
     )
     source = Source(name="own", kind="model", about="", shape=(2, 2), slots_of=lambda _: slots, identity={})
-    monkeypatch.delitem(classics.CLASSICS, "DCI-ES")  # half a minute
-    lines = classics.classic_lines([source], [block], tmp_path, nulls=Nulls(rotations=1, permutations=1))
+    monkeypatch.delitem(dimension_lines.CLASSICS, "DCI-ES")  # half a minute
+    lines = dimension_lines.classic_lines([source], [block], tmp_path, nulls=Nulls(rotations=1, permutations=1))
     told = {line["metric"].split(":")[0] for line in lines}
-    assert told == set(classics.CLASSICS)
+    assert told == set(dimension_lines.CLASSICS)
     assert all("reason" not in line for line in lines)
     [purity] = [line for line in lines if line["metric"] == "DCI (trees): disentanglement"]
     assert purity["estimate"] > 0.9
     assert 0 <= purity["rotation"] <= 1
     assert purity["low"] <= purity["estimate"] <= purity["high"]
-    monkeypatch.setattr(classics, "_measured", None)
-    assert classics.classic_lines([source], [block], tmp_path, nulls=Nulls(rotations=1, permutations=1)) == lines
+    monkeypatch.setattr(dimension_lines, "_measured", None)
+    assert dimension_lines.classic_lines([source], [block], tmp_path, nulls=Nulls(rotations=1, permutations=1)) == lines
