@@ -26,6 +26,7 @@ from m2l2_mir.cli_index import index
 from m2l2_mir.cli_models import models
 from m2l2_mir.cli_predict import predict
 from m2l2_mir.cli_probe import probe
+from m2l2_mir.cli_reconstruct import reconstruct
 from m2l2_mir.cli_train import train
 from m2l2_mir.errors import InputError, M2L2Error, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
@@ -176,6 +177,7 @@ def demo(
 app.command()(predict)
 app.command()(doctor)
 app.command()(disentangle)
+app.command()(reconstruct)
 app.command()(train)
 app.command()(pack)
 

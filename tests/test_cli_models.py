@@ -7,8 +7,9 @@ import re
 import pytest
 
 from m2l2_mir.model import shipped
+from m2l2_mir.model.architectures import model_names
 from m2l2_mir.model.checkpoint import load_model, random_model, save_model
-from m2l2_mir.model.config import ModelConfig, preset_names
+from m2l2_mir.model.config import ModelConfig
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def test_models_list(m2l2, weights):
     code, out, _ = m2l2("models", "list")
     assert code == 0
     lines = [line for line in out.splitlines() if not line.startswith(" ")]
-    assert [line.split()[0] for line in lines] == preset_names()
+    assert [line.split()[0] for line in lines] == model_names()
     assert all("untrained" in line or "official" in line for line in lines)
     code, out, _ = m2l2("models", "list", "--json")
     rows = json.loads(out)
-    assert [row["name"] for row in rows] == preset_names()
+    assert [row["name"] for row in rows] == model_names()
     sizes = {row["name"]: row["parameters"] for row in rows}
     assert sizes["m2l2-tiny"] < 5e5
     assert sizes["m2l2-small"] < 8e6

@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 
-from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.architectures import build, config_named, model_names, preset_path
 from m2l2_mir.model.checkpoint import checkpoint_path, load_model, read_metadata
-from m2l2_mir.model.config import PRESETS, ModelConfig, preset_names
+from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.hub import local_path
 from m2l2_mir.model.official_file import OFFICIAL
 from m2l2_mir.model.shipped import card_beside, shipped_names, shipped_path
@@ -26,13 +26,13 @@ def catalogue() -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "parameters": count_parameters(config := ModelConfig.preset(name)),
+            "parameters": count_parameters(config := config_named(name)),
             "num_embeddings": config.num_embeddings,
             "latent_dim": config.latent_dim,
             **_at_hand(name),
             "about": _about(name),
         }
-        for name in preset_names()
+        for name in model_names()
     ]
 
 
@@ -46,9 +46,9 @@ def describe(name: str) -> dict[str, Any]:
     """
     stated: Mapping[str, str] = {}
     card = None
-    if name in preset_names() and name not in shipped_names() and not _local(name):
+    if name in model_names() and name not in shipped_names() and not _local(name):
         row = _at_hand(name)
-        config, weights, stated = ModelConfig.preset(name), row["weights"], {"licence": row["licence"]}
+        config, weights, stated = config_named(name), row["weights"], {"licence": row["licence"]}
     else:
         model = load_model(name, device="cpu")
         config, weights, stated = model.config, model.weights_id, model.metadata
@@ -72,7 +72,7 @@ def describe(name: str) -> dict[str, Any]:
 def count_parameters(config: ModelConfig) -> int:
     """Number of weights that a model of this configuration has."""
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in Music2Latent2(config).parameters())
+        return sum(parameter.numel() for parameter in build(config).parameters())
 
 
 def _at_hand(name: str) -> dict[str, Any]:
@@ -95,5 +95,5 @@ def _local(name: str) -> Path | None:
 
 def _about(preset: str) -> str:
     """The comment that opens the preset's file."""
-    first = Path(PRESETS / f"{preset}.toml").read_text(encoding="utf-8").splitlines()[0]
+    first = preset_path(preset).read_text(encoding="utf-8").splitlines()[0]
     return first.removeprefix("# ")

@@ -24,8 +24,9 @@ from torch import Tensor
 
 from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import CheckpointError, ConfigError
+from m2l2_mir.model.architectures import build, config_from_dict, config_named, model_names
 from m2l2_mir.model.autoencoder import Music2Latent2
-from m2l2_mir.model.config import ModelConfig, preset_names
+from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.hub import official_path
 from m2l2_mir.model.official_file import OFFICIAL, is_archive, read_official, tell_terms
 from m2l2_mir.model.shipped import shipped_names, shipped_path, verified_path
@@ -54,7 +55,8 @@ def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
     name : str or Path
         A ``.safetensors`` checkpoint, a model that is shipped (see ``m2l2 models list``), or ``"random:PRESET"`` (or
         ``"random:config.toml"``, and optionally a seed: ``"random:m2l2-small:3"``) for untrained weights. Or official
-        weights: their ``.pt`` as published, or ``"codicodec"``, which downloads it if it is not on this machine.
+        weights: their ``.pt`` as published, or ``"codicodec"`` or ``"music2latent"``,
+        which downloads it if it is not on this machine.
     device : str
         ``"auto"`` (a GPU if there is one), ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ...
 
@@ -95,11 +97,11 @@ def checkpoint_path(name: str) -> Path:
         return path
     if name in OFFICIAL:
         return official_path(OFFICIAL[name])
-    if name in preset_names():
+    if name in model_names():
         raise CheckpointError(
             f"no trained weights of {name!r} are shipped yet; give a .safetensors file, or 'random:{name}' (untrained)"
         )
-    known = [*preset_names(), *(f"random:{preset}" for preset in preset_names())]
+    known = [*model_names(), *(f"random:{preset}" for preset in model_names())]
     raise CheckpointError(f"no model {name!r}: neither a file nor a known name{close_match(name, known)}")
 
 
@@ -107,7 +109,7 @@ def random_model(config: ModelConfig, seed: int = DEFAULT_SEED) -> Music2Latent2
     """Build a model with random weights drawn from `seed`; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Music2Latent2(config)
+        model = build(config)
     model.weights_id = f"random:{config.name}:{seed}"
     return model
 
@@ -240,11 +242,11 @@ def _load_file(path: Path) -> Music2Latent2:
     if sha256 != header.get("sha256"):
         raise CheckpointError(f"{path} is damaged: its checksum is not the one written; fetch or convert it again")
     try:
-        config = ModelConfig.from_dict(json.loads(header["config"]))
+        config = config_from_dict(json.loads(header["config"]))
     except (KeyError, json.JSONDecodeError, ConfigError) as error:
         raise CheckpointError(f"{path} holds no usable model configuration: {error}") from error
     with torch.device("meta"):
-        model = Music2Latent2(config)
+        model = build(config)
     try:
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True, assign=True)
     except RuntimeError as error:
@@ -261,7 +263,7 @@ def _load_official(path: Path) -> Music2Latent2:
     """Official weights: the encoder is read, all else is mapped from the file."""
     official, tensors = read_official(path)
     with torch.device("meta"):
-        model = Music2Latent2(ModelConfig.preset(official.preset))
+        model = build(config_named(official.preset))
     for name, expected in model.state_dict().items():
         if tensors[name].shape != expected.shape:
             raise CheckpointError(
@@ -291,7 +293,7 @@ def _random_by_name(name: str) -> Music2Latent2:
         raise CheckpointError(f"cannot read {name!r}; write random:PRESET or random:PRESET:SEED")
     seed = int(rest[0]) if rest else DEFAULT_SEED
     try:
-        config = ModelConfig.from_toml(spec) if spec.endswith(".toml") else ModelConfig.preset(spec)
+        config = ModelConfig.from_toml(spec) if spec.endswith(".toml") else config_named(spec)
     except ConfigError as error:
         raise CheckpointError(f"cannot build {name!r}: {error}") from error
     return random_model(config, seed)

@@ -24,6 +24,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from m2l2_mir.errors import CheckpointError
 from m2l2_mir.model.official import convert_codicodec
+from m2l2_mir.model.official_music2latent import convert_music2latent
 
 __all__ = ["OFFICIAL", "Official", "is_archive", "read_official", "tell_terms"]
 
@@ -58,6 +59,15 @@ OFFICIAL = {
         convert=convert_codicodec,
         licence="CC BY-NC 4.0",
         citation="CoDiCodec: Unifying Continuous and Discrete Compressed Representations of Audio, arXiv 2509.09836",
+    ),
+    "music2latent": Official(
+        preset="music2latent",
+        repository="SonyCSLParis/music2latent",
+        file="music2latent.pt",
+        mark="encoder.prenorm_1d_to_2d.weight",
+        convert=convert_music2latent,
+        licence="CC BY-NC 4.0",
+        citation="Music2Latent: Consistency Autoencoders for Latent Audio Compression, arXiv 2408.06500",
     ),
 }
 

@@ -24,7 +24,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.quality.embedding_sets import Embeddings, EmbeddingSet, embedding_sets
 from m2l2_mir.quality.intervals import jackknife
 
-__all__ = ["fad", "fad_interval", "fad_of", "frechet_distance"]
+__all__ = ["fad", "fad_difference", "fad_interval", "fad_of", "frechet_distance"]
 
 _PARTS = 100  # left out one after the other; more clips are left out in groups
 _ROUNDING = 1e-6  # negative eigenvalue, relative to the largest, that rounding may explain
@@ -144,6 +144,54 @@ def fad_interval(
         ]
     result = jackknife(estimate, *map(np.array, left_out), level=level)
     return {"fad": estimate, **result, "low": max(result["low"], 0.0), "clips": sets[1].clips}
+
+
+def fad_difference(
+    reference: Embeddings, first: Embeddings, second: Embeddings, *, level: float = 0.95, seed: int = 0
+) -> dict[str, float]:
+    """How much further from a reference one set of reconstructions is than another, with an interval over clips.
+
+    Each clip is left out once of all three sets, so what the reconstructions have in common does not widen the
+    interval, as it does the two of :func:`fad_interval`.
+
+    Parameters
+    ----------
+    reference, first, second : np.ndarray [clips, d] or [clips, frames, d], or list of np.ndarray [frames, d]
+        At least three clips; clip i of the others is a reconstruction of reference clip i.
+    level
+        Of confidence, between 0 and 1.
+    seed
+        Forms the groups where there are more than 100 clips.
+
+    Returns
+    -------
+    dict
+        ``difference``, FAD of the first less FAD of the second, ``low``, ``high``, ``standard_error`` and ``clips``.
+
+    Raises
+    ------
+    InputError
+        See :func:`m2l2_mir.quality.embedding_sets.embedding_sets`; or there are fewer than three clips.
+    """
+    base, ours = embedding_sets(reference, first, paired=True)
+    _, theirs = embedding_sets(reference, second, paired=True)
+    if base.clips < 3:
+        raise InputError(f"an interval over clips needs at least 3 clips, there are {base.clips}; use fad")
+    part = _parts(base, np.random.default_rng(seed))
+    centre = base.vectors.mean(axis=0)
+    sums = [_Sums(one.vectors - centre, part[one.clip]) for one in (base, ours, theirs)]
+
+    def difference(without: int | None = None) -> float:
+        kept, *others = (one.moments(without) for one in sums)
+        return frechet_distance(*kept, *others[0]) - frechet_distance(*kept, *others[1])
+
+    estimate = difference()
+    found = jackknife(estimate, np.array([difference(number) for number in range(int(part.max()) + 1)]), level=level)
+    return {
+        "difference": estimate,
+        **{name: found[name] for name in ("low", "high", "standard_error")},
+        "clips": base.clips,
+    }
 
 
 class _Sums:

@@ -22,7 +22,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.quality.spectra import fft_size, power_spectra
 from m2l2_mir.quality.waveform_pairs import Clips, measure
 
-__all__ = ["FLOOR", "log_spectral_distance"]
+__all__ = ["FLOOR", "frame_distances", "log_spectral_distance"]
 
 FLOOR = -80.0
 """dB relative to the loudest bin of the reference."""
@@ -84,8 +84,27 @@ def _distance(reference: NDArray[np.float64], estimated: NDArray[np.float64], wi
     distances = []
     for channels in zip(reference, estimated, strict=True):
         spectra = (power_spectra(channel, window=window, hop=hop) for channel in channels)
-        for ours, theirs in zip(*spectra, strict=True):
-            heard = (ours.max(axis=1) > least) | (theirs.max(axis=1) > least)
-            levels = (10 * np.log10(np.maximum(power[heard], least)) for power in (ours, theirs))
-            distances.append(np.sqrt(np.mean(np.subtract(*levels) ** 2, axis=1)))
+        distances += [frame_distances(ours, theirs, least) for ours, theirs in zip(*spectra, strict=True)]
     return float(np.mean(np.concatenate(distances)))
+
+
+def frame_distances(
+    reference: NDArray[np.float64], estimated: NDArray[np.float64], least: float
+) -> NDArray[np.float64]:
+    """Distance of each frame in which either spectrum rises above the floor.
+
+    Parameters
+    ----------
+    reference, estimated : np.ndarray [frames, bins]
+        Power.
+    least
+        Power of the floor.
+
+    Returns
+    -------
+    np.ndarray [frames heard]
+        dB.
+    """
+    heard = (reference.max(axis=1) > least) | (estimated.max(axis=1) > least)
+    levels = (10 * np.log10(np.maximum(power[heard], least)) for power in (reference, estimated))
+    return np.asarray(np.sqrt(np.mean(np.subtract(*levels) ** 2, axis=1)))

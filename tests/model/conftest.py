@@ -12,10 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from m2l2_mir.model import catalogue, config, official, official_file
+from m2l2_mir.model import config, music2latent_config, official, official_file, official_music2latent
+from m2l2_mir.model.architectures import build
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import random_model
 from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.music2latent_config import Music2LatentConfig
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -104,8 +106,7 @@ def small_codicodec(tmp_path, monkeypatch) -> ModelConfig:
     for path in config.PRESETS.glob("*.toml"):
         (presets / path.name).write_bytes(path.read_bytes())
     (presets / "codicodec.toml").write_text(SMALL_CODICODEC)
-    for module in (config, catalogue):
-        monkeypatch.setattr(module, "PRESETS", presets)
+    monkeypatch.setattr(config, "PRESETS", presets)
     official_file.tell_terms.cache_clear()
     return ModelConfig.preset("codicodec")
 
@@ -145,21 +146,114 @@ def official_pt(published_state, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def small_published() -> ModuleType:
     """The published package's own code, built as small: its module ``inference``."""
-    package = pytest.importorskip("codicodec")
+    return _small_package("codicodec", SMALL_PUBLISHED)
+
+
+SMALL_MUSIC2LATENT = """# Music2Latent, every part of it, small
+name = "music2latent"
+n_fft = 128
+hop_length = 32
+chunk_frames = 64
+amplitude_transform = "polar"
+level_channels = [8, 16, 32, 32, 32]
+level_blocks = [2, 2, 2, 2, 2]
+encoder_blocks = [1, 1, 1, 1, 1]
+level_attention = [false, false, true, true, true]
+downsample = [[4, 1], [2, 2], [2, 2], [2, 2]]
+bottleneck_channels = 32
+bottleneck_blocks = 2
+noise_dim = 32
+latent_scale = 0.06
+dim = 64
+"""
+# The same in the published package's terms
+SMALL_PUBLISHED_MUSIC2LATENT = {
+    "hop": 32,
+    "base_channels": 8,
+    "bottleneck_base_channels": 32,
+    "num_bottleneck_layers": 2,
+    "cond_channels": 32,
+    "mixed_precision": False,
+}
+ONE_DIMENSIONAL = ("decoder.conv_inp.weight", "encoder.conv_out.weight")  # and those with "bottleneck" in their name
+
+
+@pytest.fixture(scope="session")
+def music2latent_preset(tmp_path_factory) -> Path:
+    """The preset ``music2latent`` at a size that runs in a blink."""
+    preset = tmp_path_factory.mktemp("unet") / "music2latent.toml"
+    preset.write_text(SMALL_MUSIC2LATENT)
+    return preset
+
+
+@pytest.fixture(scope="session")
+def music2latent_state(music2latent_preset) -> dict[str, Tensor]:
+    """Weights as Music2Latent publishes them, all of them random: none of its branches is zero."""
+    config = Music2LatentConfig.from_toml(music2latent_preset)
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
+    numbers = np.random.default_rng(6)
+    state = {}
+    for theirs, ours in official_music2latent.music2latent_names(config).items():
+        shape = shapes[ours]
+        if len(shape) == 1 or ours == "encoder.gain":
+            values = (not ours.endswith("bias")) + 0.1 * numbers.standard_normal(shape)
+        else:
+            values = numbers.standard_normal(shape) * np.prod(shape[1:]) ** -0.5
+        tensor = torch.from_numpy(values).float()
+        if theirs == "encoder.gain.scale":
+            tensor = tensor[None, None]
+        elif theirs == "encoder.bottleneck_layers.0.weight":
+            tensor = tensor.flatten(1, 2)
+        elif tensor.ndim == 4 and ("bottleneck" in theirs or theirs in ONE_DIMENSIONAL):
+            tensor = tensor.squeeze(2)
+        state[theirs] = tensor
+    width, noise = config.bottleneck_channels, config.noise_dim
+    unused = {
+        name: torch.ones((width, noise) if name.endswith("weight") else width)
+        for name in official_music2latent.unused_names(config)
+    }
+    return {**state, **unused}
+
+
+@pytest.fixture(scope="session")
+def music2latent_pt(music2latent_state, tmp_path_factory) -> Path:
+    """A file as Music2Latent publishes it: weights beside what training left."""
+    path = tmp_path_factory.mktemp("official") / "music2latent.pt"
+    torch.save({"gen_state_dict": music2latent_state, "it": np.int64(7)}, path)
+    return path
+
+
+@pytest.fixture
+def small_music2latent(music2latent_preset, monkeypatch) -> None:
+    """Make the preset small; terms are told anew."""
+    monkeypatch.setattr(music2latent_config, "PRESET", music2latent_preset)
+    official_file.tell_terms.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def small_published_music2latent() -> ModuleType:
+    """The published package's own code, built as small: its module ``inference``."""
+    return _small_package("music2latent", SMALL_PUBLISHED_MUSIC2LATENT)
+
+
+def _small_package(name: str, values: dict[str, object]) -> ModuleType:
+    """Module ``inference`` of a published package, with other hyperparameters."""
+    package = pytest.importorskip(name)
     flags = torch.backends.cudnn.benchmark, torch.backends.cuda.matmul.allow_tf32
 
     def take_out() -> dict[str, ModuleType]:
-        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "codicodec"}
+        return {each: sys.modules.pop(each) for each in list(sys.modules) if each.split(".")[0] == name}
 
     kept = take_out()
-    bare = ModuleType("codicodec")  # the package itself would import all its modules before they are made small
+    bare = ModuleType(name)  # the package itself would import all its modules before they are made small
     bare.__path__ = package.__path__
-    sys.modules["codicodec"] = bare
-    hparams = importlib.import_module("codicodec.hparams")
-    for name, value in SMALL_PUBLISHED.items():
-        assert hasattr(hparams, name)
-        setattr(hparams, name, value)
-    inference = importlib.import_module("codicodec.inference")
+    sys.modules[name] = bare
+    hparams = importlib.import_module(f"{name}.hparams")
+    for setting, value in values.items():
+        assert hasattr(hparams, setting)
+        setattr(hparams, setting, value)
+    inference = importlib.import_module(f"{name}.inference")
     inference.download_model = lambda: None
     take_out()
     sys.modules.update(kept)

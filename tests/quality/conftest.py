@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.signal import butter, sosfiltfilt
+
+from m2l2_mir.quality.degradations import add_noise, low_pass, opus
 
 RATE = 32_000
 Degradation = Callable[[np.ndarray], np.ndarray]
@@ -32,28 +33,24 @@ def music() -> list[np.ndarray]:
 
 
 def noise_at(snr: float) -> Degradation:
-    """Add white noise that is orthogonal to each channel, at a ratio in dB."""
-
-    def degrade(clip: np.ndarray) -> np.ndarray:
-        noise = np.random.default_rng(0).normal(size=clip.shape)
-        noise -= noise.mean(axis=1, keepdims=True)
-        centred = clip - clip.mean(axis=1, keepdims=True)
-        energy = np.sum(centred**2, axis=1, keepdims=True)
-        noise -= centred * np.sum(noise * centred, axis=1, keepdims=True) / energy
-        return clip + noise * np.sqrt(energy / np.sum(noise**2, axis=1, keepdims=True)) * 10 ** (-snr / 20)
-
-    return degrade
+    return lambda clip: add_noise(clip, snr)
 
 
-def low_pass(hertz: float) -> Degradation:
-    return lambda clip: sosfiltfilt(butter(8, hertz, fs=RATE, output="sos"), clip)
+def low_passed(hertz: float) -> Degradation:
+    return lambda clip: low_pass(clip, hertz, sample_rate=RATE)
 
 
-@pytest.fixture(scope="session", params=["noise", "low-pass"])
+def coded(kbps: float) -> Degradation:
+    return lambda clip: opus(clip, kbps, sample_rate=RATE)[0].astype(np.float64)
+
+
+@pytest.fixture(scope="session", params=["noise", "low-pass", "opus"])
 def worse_and_worse(request) -> list[Degradation]:
     if request.param == "noise":
         return [noise_at(40), noise_at(20), noise_at(0)]
-    return [low_pass(8000), low_pass(4000), low_pass(2000)]
+    if request.param == "low-pass":
+        return [low_passed(8000), low_passed(4000), low_passed(2000)]
+    return [coded(128), coded(32), coded(12)]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from scipy.linalg import sqrtm
 from scipy.stats import ortho_group
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.quality.frechet import fad, fad_interval, frechet_distance
+from m2l2_mir.quality.frechet import fad, fad_difference, fad_interval, frechet_distance
 
 
 def test_covariances_that_commute(rng) -> None:
@@ -123,3 +123,24 @@ def test_interval_holds_the_truth_and_has_no_bias(paired: bool) -> None:
 def test_bad_input(reference, estimated, paired: bool, message: str) -> None:
     with pytest.raises(InputError, match=message):
         fad_interval(reference, estimated, paired=paired)
+
+
+def test_difference_of_two_reconstructions(rng) -> None:
+    reference = list(rng.normal(size=(40, 3, 4)))
+    shared = [clip + rng.normal(size=clip.shape) for clip in reference]  # what both have in common
+    near = [clip + 0.02 * rng.normal(size=clip.shape) for clip in shared]
+    far = [clip + 0.2 + 0.02 * rng.normal(size=clip.shape) for clip in shared]
+    found = fad_difference(reference, far, near)
+    expected = fad(np.concatenate(reference), np.concatenate(far)) - fad(
+        np.concatenate(reference), np.concatenate(near)
+    )
+    assert found["difference"] == pytest.approx(expected, rel=1e-9)
+    assert 0 < found["low"] < found["difference"] < found["high"]
+    apart = [fad_interval(reference, one, paired=True) for one in (far, near)]
+    assert found["standard_error"] < min(one["standard_error"] for one in apart)
+    back = fad_difference(reference, near, far)
+    assert (back["low"], back["high"]) == pytest.approx((-found["high"], -found["low"]))
+    alike = fad_difference(reference, near, [clip + 0.02 * rng.normal(size=clip.shape) for clip in shared])
+    assert alike["low"] < 0 < alike["high"]
+    with pytest.raises(InputError, match="at least 3"):
+        fad_difference(reference[:2], near[:2], far[:2])

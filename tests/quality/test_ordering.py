@@ -9,8 +9,10 @@ from m2l2_mir.quality.baseline import shaped_noise
 from m2l2_mir.quality.log_spectral import log_spectral_distance
 from m2l2_mir.quality.logmel import logmel_distances
 from m2l2_mir.quality.si_sdr import si_sdr
+from m2l2_mir.quality.visqol import visqol
 
 RATE = 32_000
+DISTANCES = ("fad_logmel", "fad_logmel_unbiased", "kad_logmel")
 
 
 def _distance(metric: str, reference, estimated) -> np.ndarray | float:
@@ -19,13 +21,18 @@ def _distance(metric: str, reference, estimated) -> np.ndarray | float:
         return -si_sdr(reference, estimated)
     if metric.startswith("lsd"):
         return log_spectral_distance(reference, estimated, sample_rate=RATE, align_level=metric.endswith("aligned"))
+    if metric == "visqol":
+        pytest.importorskip("visqol", exc_type=ImportError)
+        return -np.mean([visqol(*pair, sample_rate=RATE) for pair in zip(reference[:3], estimated, strict=False)])
     return logmel_distances(reference, estimated, sample_rate=RATE)[metric]
 
 
-@pytest.mark.parametrize("metric", ["si_sdr", "lsd", "lsd aligned", "fad_logmel", "fad_logmel_unbiased", "kad_logmel"])
+@pytest.mark.parametrize("metric", ["si_sdr", "lsd", "lsd aligned", "visqol", *DISTANCES])
 def test_order_of_degradations(music, worse_and_worse, metric: str) -> None:
     steps = [[clip.copy() for clip in music]]
     steps += [[degrade(clip) for clip in music] for degrade in worse_and_worse]
+    if metric == "visqol":
+        steps.pop()  # near the bottom of its scale ViSQOL tells bad from worse no longer
     values = np.array([_distance(metric, music, step) for step in steps])
     assert (np.diff(values, axis=0) > 0).all()
 

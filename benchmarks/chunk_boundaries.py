@@ -1,0 +1,273 @@
+"""Does one hear where chunks meet, and does decoding drift? Long recordings, decoded with context and without.
+
+Recordings of more than 30 s are encoded once and decoded by each method of the model (two-step, single-step, parallel),
+and chunk by chunk: each chunk from noise of its own, knowing nothing of its neighbours. SI-SDR, log-spectral distance
+and spectral flux beyond that of the reference, where chunks meet and as long in the middle of chunks; the difference
+with a 95 % interval, clustered by blocks of 10 chunks of a recording. Drift: level and log-spectral distance of each
+chunk over time, slope a minute with an interval over recordings (or blocks of one). The STFT round trip of the model,
+which knows no chunks, shows what the figures are where nothing happens at boundaries.
+
+    m2l2 corpus fetch free-music --out music --only test
+    python benchmarks/chunk_boundaries.py --data music --model model.safetensors
+    python benchmarks/chunk_boundaries.py --data music --model random:m2l2-tiny --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from itertools import pairwise
+from time import perf_counter
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from _common import argument_parser, interval, machine, table, write_results
+from _held_out import SILENCE, Waveform, held_out, waveforms
+from _plots import save_figure
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from m2l2_mir.errors import InputError
+from m2l2_mir.model import decoding, spectrogram
+from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.probe.statistics import cluster_bootstrap
+from m2l2_mir.quality.boundaries import FIGURES, boundary_figures
+
+LEAST_SECONDS = 30.0
+BLOCK = 10  # chunks that are taken as dependent
+CHUNKWISE = "chunk by chunk"
+ROUND_TRIP = "STFT round trip"
+UNITS = {
+    "si_sdr": "SI-SDR (dB)",
+    "log_spectral_distance": "log-spectral distance (dB)",
+    "excess_flux": "excess flux (dB)",
+}
+
+Rebuild = Callable[[Music2Latent2, Waveform, Tensor], NDArray[np.floating]]
+
+
+def main() -> None:
+    options = read_options()
+    facts = machine()
+    model = load_model(options.model, device=options.device)
+    pieces = dict(recordings(options, model))
+    if not pieces:
+        raise SystemExit(f"no recording of {LEAST_SECONDS:g} s or more in the named collections")
+    measured: dict[str, dict[str, Any]] = {}
+    latents = {name: model.encode(piece, model.config.sample_rate) for name, piece in pieces.items()}
+    for row, rebuild in rows(model, options.seed):
+        try:
+            measured[row] = measure(model, pieces, latents, rebuild)
+        except InputError as error:  # a method that this model does not have
+            print(f"{row} left out: {error}", file=sys.stderr, flush=True)
+    results = {
+        "model": {"name": model.config.name, "weights_id": model.weights_id, "trained": model.trained},
+        "chunk_seconds": model.config.chunk_seconds,
+        "recordings": {name: piece.shape[1] / model.config.sample_rate for name, piece in pieces.items()},
+        "rows": measured,
+    }
+    save_figure(options, draw(results))
+    write_results(options, facts, results, summary(results))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argument_parser(__doc__, data=True)
+    parser.add_argument("--model", default="random:m2l2-small", metavar="M", help="see m2l2_mir.load_model")
+    parser.add_argument("--hold-out", nargs="+", default=["test"], metavar="NAME", help="collections (default: test)")
+    parser.add_argument("--files", type=int, default=8, help="recordings, at most (default: 8)")
+    parser.add_argument("--minutes", type=float, default=5, help="of each recording, at most (default: 5)")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, auto (default: auto)")
+    options = parser.parse_args()
+    if options.quick:
+        options.files, options.minutes = 1, LEAST_SECONDS / 60
+    return options
+
+
+def recordings(options: argparse.Namespace, model: Music2Latent2) -> Iterator[tuple[str, Waveform]]:
+    """Give the first long recordings that are not silent, cut to as long as asked for."""
+    config, count = model.config, 0
+    most = round(60 * options.minutes * config.sample_rate)
+    for name, heard in waveforms(held_out(options.data, options.hold_out), config):
+        if count == options.files:
+            return
+        if isinstance(heard, str) or heard.shape[1] < LEAST_SECONDS * config.sample_rate:
+            continue
+        if np.sqrt(np.mean(heard[:, :most] ** 2)) > SILENCE:
+            count += 1
+            yield name, heard[:, :most]
+
+
+# What becomes of a recording
+
+
+def rows(model: Music2Latent2, seed: int) -> Iterator[tuple[str, Rebuild]]:
+    """Name what is compared."""
+
+    def round_trip(model: Music2Latent2, waveform: Waveform, latents: Tensor) -> NDArray[np.floating]:
+        blocks = spectrogram.blocks(torch.from_numpy(waveform), model.config)
+        spectra = (spectrogram.analyze(block[None], model.config)[0] for block in blocks)
+        return torch.cat(list(spectrogram.synthesize(spectra, model.config, waveform.shape[1])), dim=-1).numpy()
+
+    def chunkwise(model: Music2Latent2, waveform: Waveform, latents: Tensor) -> NDArray[np.floating]:
+        return decode_chunkwise(model, latents, waveform.shape[1], seed).numpy()
+
+    def whole(method: decoding.Method) -> Rebuild:
+        def rebuild(model: Music2Latent2, waveform: Waveform, latents: Tensor) -> NDArray[np.floating]:
+            return model.decode(latents, num_samples=waveform.shape[1], method=method, seed=seed).numpy()
+
+        return rebuild
+
+    yield ROUND_TRIP, round_trip
+    for method in get_args(decoding.Method):
+        yield method, whole(method)
+    yield CHUNKWISE, chunkwise
+
+
+@torch.no_grad()
+def decode_chunkwise(model: Music2Latent2, latents: Tensor, samples: int, seed: int) -> Tensor:
+    """Decode each chunk alone, in one step, from the noise that it has in the other methods."""
+    noise = decoding.SeededNoise(model.config, seed)
+
+    def alone(number: int) -> Tensor:
+        condition = model.condition(latents[number][None])[0]
+        return next(
+            decoding.decode(
+                model.denoise, [condition], lambda _, draw: noise(number, draw), model.config, method="single-step"
+            )
+        )
+
+    spectra = (alone(number) for number in range(len(latents)))
+    return torch.cat([piece.cpu() for piece in spectrogram.synthesize(spectra, model.config, samples)], dim=-1)
+
+
+# Figures
+
+
+def measure(
+    model: Music2Latent2, pieces: dict[str, Waveform], latents: dict[str, Tensor], rebuild: Rebuild
+) -> dict[str, Any]:
+    """Rebuild each recording; figures at boundaries and inside, their difference, drift, speed."""
+    config = model.config
+    found: dict[str, dict[str, NDArray[np.float64]]] = {}
+    speed = []
+    for name, piece in pieces.items():
+        begun = perf_counter()
+        estimated = rebuild(model, piece, latents[name])
+        speed.append(piece.shape[1] / config.sample_rate / (perf_counter() - begun))
+        found[name] = boundary_figures(
+            piece, estimated, sample_rate=config.sample_rate, chunk_samples=config.chunk_samples, overlap=config.overlap
+        )
+    blocks = np.concatenate(
+        [[f"{name} {place // BLOCK}" for place in range(len(one["level"]))] for name, one in found.items()]
+    )
+    compared = {}
+    for figure in FIGURES:
+        at, inside = np.concatenate([one[figure] for one in found.values()]).T
+        compared[figure] = {
+            "at": asdict(cluster_bootstrap(at, blocks)),
+            "inside": asdict(cluster_bootstrap(inside, blocks)),
+            "difference": asdict(cluster_bootstrap(at - inside, blocks)),
+        }
+    listed = {name: {figure: values.tolist() for figure, values in one.items()} for name, one in found.items()}
+    return {"compared": compared, "drift": drift(found), "of_chunk": listed, "x_real_time": speed}
+
+
+def drift(found: dict[str, dict[str, NDArray[np.float64]]]) -> dict[str, dict[str, Any]]:
+    """Slope a minute of level and log-spectral distance: of each recording, or of each third of a single one."""
+    slopes: dict[str, list[float]] = {"level": [], "log_spectral_distance": []}
+    for one in found.values():
+        parts = [slice(None)] if len(found) > 1 else thirds(len(one["level"]))
+        for figure, values in (("level", one["level"]), ("log_spectral_distance", one["log_spectral_distance"][:, 1])):
+            for part in parts:
+                minutes, kept = one["seconds"][part] / 60, np.isfinite(values[part])
+                if kept.sum() > 2:
+                    slopes[figure].append(float(np.polyfit(minutes[kept], values[part][kept], 1)[0]))
+    return {figure: asdict(cluster_bootstrap(values or [np.nan])) for figure, values in slopes.items()}
+
+
+def thirds(chunks: int) -> list[slice]:
+    edges = np.linspace(0, chunks, 4).astype(int)
+    return [slice(low, high) for low, high in pairwise(edges)]
+
+
+# What to read
+
+
+def summary(results: dict[str, Any]) -> str:
+    """What NAME.md says."""
+    model = results["model"]
+    weights = f"`{model['weights_id'][:23]}`{'' if model['trained'] else ', untrained'}"
+    parts = [
+        f"{len(results['recordings'])} recordings, {sum(results['recordings'].values()) / 60:.1f} min, decoded by "
+        f"`{model['name']}`, weights {weights}, in chunks of {results['chunk_seconds']:.2f} s. At: where chunks meet; "
+        "inside: as long in the middle of chunks; the difference with a 95 % interval over blocks of 10 chunks. Excess "
+        "flux: rise of the spectrum from frame to frame, beyond that of the reference."
+    ]
+    for row, found in results["rows"].items():
+        if row in (ROUND_TRIP, CHUNKWISE):
+            continue
+        rise = found["compared"]["log_spectral_distance"]["difference"]
+        heard = "further" if rise["low"] > 0 else "nearer" if rise["high"] < 0 else "not told to be further or nearer"
+        noise = "" if model["trained"] else " (untrained weights: no finding)"
+        parts.append(f"{row}: where chunks meet the spectrum is {heard}, by {interval(rise)} dB{noise}.")
+    lines = []
+    for row, found in results["rows"].items():
+        for figure, compared in found["compared"].items():
+            means = [f"{compared[place]['estimate']:.2f}" for place in ("at", "inside")]
+            lines.append([row, UNITS[figure], *means, interval(compared["difference"])])
+    parts.append(table(["", "", "at", "inside", "difference"], lines))
+    slopes = [
+        [
+            row,
+            interval(found["drift"]["level"]),
+            interval(found["drift"]["log_spectral_distance"]),
+            f"{statistics.median(found['x_real_time']):.1f}",
+        ]
+        for row, found in results["rows"].items()
+    ]
+    parts.append(table(["drift a minute", "level (dB)", "log-spectral distance (dB)", "x real time"], slopes))
+    return "\n\n".join(parts)
+
+
+def draw(results: dict[str, Any]) -> Figure:
+    """Differences at boundaries, figure by figure; and the log-spectral distance over time."""
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    *panels, last = figure.subplots(1, len(FIGURES) + 1)
+    names = list(results["rows"])
+    for panel, name in zip(panels, FIGURES, strict=True):
+        found = [results["rows"][row]["compared"][name]["difference"] for row in names]
+        middle = np.array([one["estimate"] for one in found])
+        around = np.abs(np.array([[one["low"], one["high"]] for one in found]).T - middle)
+        panel.errorbar(middle, range(len(names)), xerr=around, fmt="o", capsize=3)
+        panel.axvline(0, color="grey", linewidth=0.8)
+        panel.set_yticks(range(len(names)), names if panel is panels[0] else [""] * len(names))
+        panel.set_xlabel(f"{UNITS[name]}, at less inside")
+        panel.invert_yaxis()
+    longest = max(results["recordings"], key=results["recordings"].__getitem__)
+    for row in names:
+        one = results["rows"][row]["of_chunk"][longest]
+        last.plot(one["seconds"], smoothed(np.array(one["log_spectral_distance"])[:, 1]), label=row)
+    last.set_xlabel("seconds")
+    last.set_ylabel("log-spectral distance (dB)")
+    last.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running mean over a block of chunks; nan where there is nothing."""
+    kept = np.isfinite(values)
+    window = np.ones(min(BLOCK, len(values)))
+    total = np.convolve(np.where(kept, values, 0), window, "same")
+    with np.errstate(invalid="ignore"):
+        return np.asarray(total / np.where(count := np.convolve(kept, window, "same"), count, np.nan))
+
+
+if __name__ == "__main__":
+    main()
