@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from m2l2_mir.cli_index_words import records, say_built, say_changed, show
+from m2l2_mir.cli_index_questions import MEASURES, pairs, steered, vectors_of, weights_of
+from m2l2_mir.cli_index_words import records, say_built, say_changed, say_unknown, show
 from m2l2_mir.errors import InputError, UntrainedWarning
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from m2l2_mir.index.similarity import SimilarityIndex
 
 index = typer.Typer(
     help="Similarity: what in a library is like this.\n\n"
@@ -32,10 +32,10 @@ MemoryOption = Annotated[
 ]
 FactoryOption = Annotated[str | None, typer.Option("--factory", help="A FAISS factory string, as in IVF256,PQ32.")]
 PreparationOption = Annotated[
-    str, typer.Option(metavar="[auto|l2|centred|pca]", help="Of the vectors; auto: by the number of tracks.")
+    str, typer.Option(metavar="[auto|l2|centred|pca|whitened]", help="Of the vectors; auto: by the number of tracks.")
 ]
 MetadataOption = Annotated[
-    Path | None, typer.Option(help="CSV or Parquet with a track_id column; its other columns travel along.")
+    Path | None, typer.Option(help="CSV, TSV or Parquet with a track_id column; its other columns travel along.")
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Where the index's model is; another one is refused.")
@@ -63,6 +63,8 @@ def build(
     """Build the index of a store.
 
     [bold]m2l2 index build embeddings/ --out idx/ --metadata tags.csv[/bold]
+
+    All embeddings are in memory meanwhile, twice where the structure holds them too: 4 GiB for 10^6 tracks.
     """
     from m2l2_mir.index.persist import is_index
     from m2l2_mir.index.similarity import SimilarityIndex
@@ -71,9 +73,10 @@ def build(
         raise InputError(
             f"{out} holds an index already: m2l2 index add {out} {store} brings it up to date, or give --overwrite"
         )
+    table = _table(metadata)
     made = SimilarityIndex.build(
         store,
-        metadata=_table(metadata),
+        metadata=table,
         pooling=pooling,
         preparation=preparation,
         exact=exact,
@@ -84,6 +87,7 @@ def build(
     )
     made.save(out, overwrite=overwrite)
     say_built(made, out, as_json)
+    say_unknown(table, made, as_json)
 
 
 @index.command("query")
@@ -112,6 +116,9 @@ def query(
             "--weight", metavar="SLOT=W", help="Weight of a slot, 1 to K, in the similarity; default: 1 each."
         ),
     ] = None,
+    csls: Annotated[
+        bool, typer.Option("--csls", help="Rank tracks that are neighbours of everything lower; see 'evaluate'.")
+    ] = False,
     why: Annotated[bool, typer.Option("--why", help="Show each slot's part of the similarity.")] = False,
     segment: Annotated[
         bool, typer.Option("--segment", help="Find where in the library this very snippet occurs.")
@@ -150,30 +157,31 @@ def query(
 
     warnings.simplefilter("ignore", UntrainedWarning)
     opened = SimilarityIndex.load(path)
-    seeds: list[Any] = [*(what or []), *([_vectors(vector)] if vector else [])]
+    seeds: list[Any] = [*(what or []), *([vectors_of(vector)] if vector else [])]
     filters: dict[str, Any] = {
         "where": where or (),
         "other": other or (),
-        "at_most": {name: int(count) for name, count in _pairs("--at-most", at_most, whole=True)},
+        "at_most": {name: int(count) for name, count in pairs("--at-most", at_most, whole=True)},
         "fold": fold,
     }
     listening: dict[str, Any] = {"start": start, "end": end, "model": model, "device": device}
-    weights = _weights(weight, opened.slots)
+    weights = weights_of(weight, opened.slots)
     notes: list[str] = []
     extra: dict[str, Any] = {}
     if segment:
-        if len(seeds) != 1 or vector or like or but or weights or why or any(filters.values()):
+        if len(seeds) != 1 or vector or like or but or weights or csls or why or any(filters.values()):
             raise InputError("--segment takes one audio file, and -k, --from, --to, --model and --device")
         table = opened.find_segment(seeds[0], k, **listening)
     elif like or but:
-        if weights or why:
-            raise InputError("--weight and --why do not go with --like and --but")
-        table, extra = _steered(opened, seeds, k, like, but, probes, strength, filters, listening)
+        if weights or why or csls:
+            raise InputError("--weight, --csls and --why do not go with --like and --but")
+        table, extra = steered(opened, seeds, k, like, but, probes, strength, filters, listening)
     else:
-        if probes:
-            raise InputError("--probe steers only together with --like or --but")
-        table = opened.query(seeds, k, **filters, weights=weights, why=why, **listening)
+        if probes or strength != 1:
+            raise InputError(f"--{'probe' if probes else 'strength'} steers only together with --like or --but")
+        table = opened.query(seeds, k, **filters, weights=weights, csls=csls, why=why, **listening)
         notes = [explained(opened.preparation)] if why else []
+        notes += [MEASURES] if "among_nearest" in table else []
     notes += table.attrs.get("notes", [])
     if not opened.provenance.get("settings", {"trained": True}).get("trained", False):
         notes.append(
@@ -194,6 +202,7 @@ def query(
     if "effects" in extra:
         typer.echo(f"Beside the same search without steering ({extra['kept']} of {len(table)} results are the same):")
         show(extra["effects"])
+        typer.echo("  'the same probe' and 'by construction' show what was sought; labels and other probes judge it.")
     for note in notes:
         typer.echo(f"  {note}")
 
@@ -215,9 +224,11 @@ def add(
     from m2l2_mir.index.similarity import SimilarityIndex
 
     opened = SimilarityIndex.load(path)
-    changes = opened.add(store, metadata=_table(metadata), files="checked" if gone else "kept")
+    table = _table(metadata)
+    changes = opened.add(store, metadata=table, files="checked" if gone else "kept")
     opened.save(path)
     say_changed(opened, path, changes, as_json)
+    say_unknown(table, opened, as_json)
 
 
 @index.command("remove")
@@ -250,7 +261,7 @@ def remove(
 def rebuild(
     path: IndexArgument,
     preparation: Annotated[
-        str | None, typer.Option(metavar="[auto|l2|centred|pca]", help="Default: as it was built.")
+        str | None, typer.Option(metavar="[auto|l2|centred|pca|whitened]", help="Default: as it was built.")
     ] = None,
     exact: ExactOption = False,
     memory_mb: MemoryOption = None,
@@ -302,84 +313,8 @@ def duplicates(
         typer.echo(f"  ... and {len(pairs) - shown} more; --out FILE.csv lists all")
 
 
-def _steered(
-    opened: SimilarityIndex,
-    seeds: list[Any],
-    k: int,
-    like: list[str] | None,
-    but: list[str] | None,
-    probes: list[Path] | None,
-    strength: float,
-    filters: dict[str, Any],
-    listening: dict[str, Any],
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Results of a steered search, and what to say beside them."""
-    from m2l2_mir.index.attributes import load_attributes
-    from m2l2_mir.index.query import Filters
-    from m2l2_mir.index.seeds import Part
-    from m2l2_mir.index.steering import steer
-
-    if not probes:
-        raise InputError("--like and --but need probes: --probe FOLDER of 'm2l2 probe run NAME --out FOLDER'")
-    steered = steer(
-        opened,
-        seeds,
-        load_attributes(opened, probes),
-        k,
-        like=like or (),
-        but=dict(_pairs("--but", but)),
-        strength=strength,
-        filters=Filters(**filters),
-        part=Part(**listening),
-    )
-    return steered.results, {"effects": steered.effects, "kept": steered.kept}
-
-
 def _table(path: Path | None) -> pd.DataFrame | None:
     """A metadata table from a file."""
-    if path is None:
-        return None
-    import pandas as pd
+    from m2l2_mir.index.tables import read_table
 
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"track_id": str})
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the metadata {path}: {' '.join(str(error).split())}") from error
-    if "track_id" not in table:
-        raise InputError(f"{path} has no track_id column; it has {', '.join(map(str, table.columns))}")
-    return table
-
-
-def _vectors(path: Path) -> Any:
-    import numpy as np
-
-    try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"cannot read vectors from {path}: {' '.join(str(error).split())}") from error
-
-
-def _pairs(option: str, given: list[str] | None, *, whole: bool = False) -> list[tuple[str, str]]:
-    """NAME=VALUE options."""
-    pairs = []
-    for one in given or []:
-        name, sign, value = one.partition("=")
-        if not (name and sign and value) or (whole and not value.isdecimal()):
-            raise InputError(f"{option} takes NAME={'N' if whole else 'VALUE'}: {one!r}")
-        pairs.append((name.strip(), value.strip()))
-    return pairs
-
-
-def _weights(given: list[str] | None, slots: int) -> list[float] | None:
-    if not given:
-        return None
-    weights = [1.0] * slots
-    for name, value in _pairs("--weight", given):
-        try:
-            slot, weight = int(name), float(value)
-        except ValueError as error:
-            raise InputError(f"--weight takes SLOT=W, as in 3=0.5: {name}={value}") from error
-        if not 1 <= slot <= slots:
-            raise InputError(f"--weight: the index has slots 1 to {slots}, not {slot}")
-        weights[slot - 1] = weight
-    return weights
+    return None if path is None else read_table(path)

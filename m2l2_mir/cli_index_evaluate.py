@@ -31,7 +31,7 @@ def evaluate(
         ),
     ] = None,
     table: Annotated[
-        Path | None, typer.Option("--labels", help="CSV or Parquet with track_id and more columns.")
+        Path | None, typer.Option("--labels", help="CSV, TSV or Parquet with track_id and more columns.")
     ] = None,
     group: Annotated[
         str | None, typer.Option(help="Column of the artist filter. Default: artist if there is one; none: no filter.")
@@ -66,10 +66,11 @@ def evaluate(
     filter, beside log-mel statistics and random vectors. Hubs and orphans before and after mutual proximity and CSLS;
     recall, speed and size of the search; a page with a map to click and listen.
     """
-    from m2l2_mir.index.evaluate import evaluate_index, read_labels
+    from m2l2_mir.index.evaluate import evaluate_index
     from m2l2_mir.index.evaluation_results import write_evaluation
-    from m2l2_mir.index.evaluation_tables import sentences
+    from m2l2_mir.index.evaluation_words import sentences
     from m2l2_mir.index.similarity import SimilarityIndex
+    from m2l2_mir.index.tables import read_table
     from m2l2_mir.progress import CountProgress
     from m2l2_mir.report.index_report import MOST_TRACKS, index_page
     from m2l2_mir.report.track_map import sound_clips
@@ -84,7 +85,7 @@ def evaluate(
         opened,
         name=path.resolve().name,
         labels=labels or [],
-        table=None if table is None else read_labels(table),
+        table=None if table is None else read_table(table),
         group="auto" if group is None else None if group == "none" else group,
         baselines=[name for name in baselines or ["log-mel"] if name != "none"],
         stores=stores or [],
@@ -165,7 +166,7 @@ def _show(scores: dict[str, Any], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from m2l2_mir.index.evaluation_tables import footnotes, interval, section_title, sentences
+    from m2l2_mir.index.evaluation_words import footnotes, interval, section_title, sentences
 
     if scores["sections"]:
         table = Table(title=f"Precision of {scores['k']} neighbours of {scores['index']['tracks']:,} tracks")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from m2l2_mir.index.changes import Changes
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["records", "say_built", "say_changed", "show"]
+__all__ = ["records", "say_built", "say_changed", "say_unknown", "show"]
 
 SHOWN_LAST = ("title", "artist", "album", "genre")  # of the metadata, where there are such
 LEFT_OUT = ("path", "duration", "source")
@@ -63,6 +63,8 @@ def say_changed(opened: SimilarityIndex, path: Path, changes: Changes, as_json: 
                     "added": list(changes.added),
                     "updated": list(changes.updated),
                     "removed": list(changes.removed),
+                    "relabelled": list(changes.relabelled),
+                    "moved": changes.moved,
                     "unchanged": changes.unchanged,
                     "drift": changes.drift.shift,
                     "advice": changes.advice,
@@ -72,14 +74,27 @@ def say_changed(opened: SimilarityIndex, path: Path, changes: Changes, as_json: 
         return
     typer.echo(
         f"{path}: {len(changes.added)} added, {len(changes.updated)} updated, {len(changes.removed)} removed, "
-        f"{changes.unchanged} unchanged; {len(opened):,} tracks now"
+        f"{len(changes.relabelled)} with other metadata, {changes.unchanged} unchanged; {len(opened):,} tracks now"
     )
+    if changes.moved:
+        typer.echo(f"  {changes.moved} tracks were another store's before, and follow this one from now on")
     if changes.drift.tracks:
         typer.echo(
             f"  drift of the {changes.drift.tracks:,} added since it was built: {changes.drift.shift:.2f} spreads"
         )
     if changes.advice:
         typer.echo(f"  {changes.advice} (m2l2 index rebuild {path})")
+
+
+def say_unknown(table: pd.DataFrame | None, made: SimilarityIndex, as_json: bool) -> None:
+    """Which tracks a metadata table did not know, and which of its lines no track."""
+    if table is None or as_json:
+        return
+    named, ids = set(table["track_id"].astype(str)), set(made.ids)
+    if lacking := len(ids - named):
+        typer.echo(f"  metadata: nothing about {lacking:,} of {len(ids):,} tracks, such as {min(ids - named)!r}")
+    if strange := len(named - ids):
+        typer.echo(f"  metadata: {strange:,} of its lines name no track, such as {min(named - ids)!r}")
 
 
 def show(table: pd.DataFrame) -> None:
@@ -106,6 +121,6 @@ def _shown(column: str, value: Any) -> str:
     if value is None or value != value:
         return ""
     if isinstance(value, float):
-        return f"{value:.2f}" if column in ("percentile", "start", "end") else f"{value:.3f}"
+        return f"{value:.2f}" if column in ("percentile", "among_nearest", "start", "end") else f"{value:.3f}"
     text = str(value)
     return text if text.isprintable() else repr(text)

@@ -14,7 +14,8 @@ from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.index.attributes import load_attributes
 from m2l2_mir.index.evaluate import evaluate_index
 from m2l2_mir.index.evaluation_results import write_evaluation
-from m2l2_mir.index.evaluation_tables import section_table, section_title, sentences
+from m2l2_mir.index.evaluation_tables import section_table
+from m2l2_mir.index.evaluation_words import section_title, sentences
 from m2l2_mir.index.similarity import SimilarityIndex
 from m2l2_mir.index.steering import Steered, steer
 from m2l2_mir.progress import CountProgress
@@ -128,5 +129,8 @@ def _heard(heading: str, results: pd.DataFrame, label: str, sound: Mapping[str, 
 def _effects(steered: Steered) -> str:
     table = steered.effects.rename(columns={"question": "of the track", "before": "neighbours", "after": "steered"})
     told = table.map(lambda value: f"{value:.2f}" if isinstance(value, float) else value)
-    kept = f"{steered.kept} of {len(steered.results)} results are the same; what the probes say of them:"
+    kept = (
+        f"{steered.kept} of {len(steered.results)} results are the same. What probes and labels say of them; the probe "
+        "that steered only shows how far it went:"
+    )
     return f'<p class="prose">{escape(kept)}</p><div class="wide">{page.table(told)}</div>'

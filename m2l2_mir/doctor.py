@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import CheckpointError, InputError, M2L2Error
 from m2l2_mir.index.library import SOURCE
 from m2l2_mir.index.persist import MANIFEST, check_file, read_manifest
+from m2l2_mir.index.remake import command
 from m2l2_mir.index.similarity import SimilarityIndex
 from m2l2_mir.index.sources import refuse_other_model, tracks_of
 from m2l2_mir.model.checkpoint import load_model
@@ -146,9 +147,13 @@ def _index(folder: Path) -> Iterator[Finding]:
     try:
         manifest = read_manifest(folder)
     except M2L2Error as error:
-        yield Finding(state="damaged", what=str(error), mend=_build_again(folder, ()))
+        mend = (
+            f"put back a copy of {folder}, or m2l2 index build STORE --out {shlex.quote(str(folder))} --overwrite with "
+        )
+        mend += "the options that it was built with"
+        yield Finding(state="damaged", what=_line(error), mend=mend)
         return
-    sources = manifest["about"].get("sources", ())
+    again = command(folder, manifest)
     damaged = False
     for entry in (entry for entries in manifest["files"].values() for entry in entries):
         try:
@@ -156,13 +161,13 @@ def _index(folder: Path) -> Iterator[Finding]:
         except (M2L2Error, OSError) as error:
             damaged = True
             what = _line(error) if isinstance(error, M2L2Error) else f"{folder / entry['name']} cannot be read: {error}"
-            yield Finding(state="damaged", what=what, mend=_build_again(folder, sources))
+            yield Finding(state="damaged", what=what, mend=again)
     if damaged:
         return
     try:
         index = SimilarityIndex.load(folder)
     except M2L2Error as error:
-        yield Finding(state="mismatched", what=_line(error), mend=_build_again(folder, sources))
+        yield Finding(state="mismatched", what=_line(error), mend=again)
         return
     if advice := index.advice():
         yield Finding(state="stale", what=advice, mend=f"m2l2 index rebuild {shlex.quote(str(folder))}")
@@ -214,14 +219,9 @@ def _embed_again(folder: Path) -> str:
     return f"m2l2 embed AUDIO ... --out {shlex.quote(str(folder))} (the command that made it)"
 
 
-def _build_again(folder: Path, sources: Any) -> str:
-    store = shlex.quote(str(sources[0])) if sources else "STORE"
-    return f"m2l2 index build {store} --out {shlex.quote(str(folder))} --overwrite"
-
-
 def _named(names: list[str]) -> str:
     return ", ".join(repr(name) for name in names[:NAMED]) + (", ..." if len(names) > NAMED else "")
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split()).partition(": m2l2 doctor ")[0]  # it is being asked

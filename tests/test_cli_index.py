@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from types import SimpleNamespace
 
@@ -12,7 +13,7 @@ import pytest
 from m2l2_mir.audio import save
 from m2l2_mir.embedding.extract import extract
 from m2l2_mir.index import attributes
-from m2l2_mir.index.steering import Attribute
+from m2l2_mir.index.attributes import Attribute
 
 MODEL = "random:m2l2-tiny"
 RATE = 44100
@@ -51,6 +52,15 @@ def results(printed):
     return [row["track_id"] for row in json.loads(printed)["results"]]
 
 
+def test_a_table_that_knows_other_tracks_is_told(made, m2l2, tmp_path):
+    (tmp_path / "part.tsv").write_text("track_id\tgenre\n1.wav\tjazz\n9.wav\trock\n")
+    _, out, _ = m2l2("index", "build", made / "store", "-o", tmp_path / "i", "--metadata", tmp_path / "part.tsv")
+    assert "nothing about 7 of 8 tracks, such as '0.wav'" in out
+    assert "1 of its lines name no track, such as '9.wav'" in out
+    _, out, _ = m2l2("index", "query", tmp_path / "i", "0.wav", "--where", "genre=jazz", "--csls", "--json")
+    assert results(out) == ["1.wav"]
+
+
 def test_build_refuses_to_replace(made, idx, m2l2):
     code, _, err = m2l2("index", "build", made / "store", "-o", idx)
     assert (code, "index add" in err) == (2, True)
@@ -69,8 +79,8 @@ def test_query_by_file_track_and_vector(made, idx, m2l2, tmp_path):
     code, out, _ = m2l2(
         "index", "query", idx, made / "music" / "3.wav", "--device", "cpu", "--json", "--where", "year>2001"
     )
-    assert results(out)[0] == "3.wav"
-    assert len(results(out)) == 6
+    assert "3.wav" not in results(out)
+    assert len(results(out)) == 5
     _, out, _ = m2l2("index", "query", idx, "3.wav", "--other", "artist", "--at-most", "artist=1", "--json")
     assert len(results(out)) == 3
     assert {"2.wav", "3.wav"}.isdisjoint(results(out))
@@ -89,12 +99,14 @@ def test_query_by_file_track_and_vector(made, idx, m2l2, tmp_path):
     [
         (["nowhere.wav"], "neither a track of the index nor an audio file"),
         ([], "nothing to start from"),
-        (["3.wav", "--from", "3"], "of which no part can be taken"),
+        (["3.wav", "--from", "30"], "before the part from 30 s begins"),
         (["3.wav", "--where", "yaer=3"], "did you mean 'year'"),
         (["3.wav", "--at-most", "artist=x"], "--at-most takes NAME=N"),
         (["3.wav", "--weight", "9=1"], "slots 1 to 8, not 9"),
         (["3.wav", "--but", "tempo=faster"], "need probes"),
-        (["3.wav", "--probe", "x"], "only together with --like or --but"),
+        (["3.wav", "--probe", "x"], "--probe steers only together with --like or --but"),
+        (["3.wav", "--strength", "3"], "--strength steers only together with --like or --but"),
+        (["3.wav", "--where", "artist=A"], "did you mean 'a'"),
         (["3.wav", "--segment", "--why"], "--segment takes one audio file"),
         (["3.wav", "-k", "0"], "k must be at least 1"),
         (["--vector", "none.npy"], "cannot read vectors"),
@@ -130,7 +142,7 @@ def test_a_rescan_adds_updates_and_removes_what_changed(made, m2l2, tmp_path):
         ["new.wav"], ["2.wav"], ["5.wav"], 6
     )  # fmt: skip
     _, out, _ = m2l2("index", "add", tmp_path / "idx", tmp_path / "store", "--remove-gone")
-    assert "0 added, 0 updated, 0 removed, 8 unchanged; 8 tracks now" in out
+    assert "0 added, 0 updated, 0 removed, 0 with other metadata, 8 unchanged" in out
 
 
 def test_remove_rebuild_and_duplicates(idx, m2l2, tmp_path):
@@ -179,7 +191,12 @@ def test_doctor_names_damage_and_the_command_that_mends_it(made, idx, m2l2, tmp_
     code, out, _ = m2l2("doctor", idx, "--json")
     (finding,) = json.loads(out)["findings"]
     assert (code, finding["state"]) == (3, "damaged")
-    assert finding["mend"] == f"m2l2 index build '{made / 'store'}' --out {idx} --overwrite"
+    assert "tells how to mend" not in finding["what"]
+    (tracks,) = idx.glob("tracks-*")
+    kept = f"{idx}-metadata.parquet"
+    assert finding["mend"] == (
+        f"cp {tracks} {kept} && m2l2 index build '{made / 'store'}' --out {idx} --overwrite --metadata {kept}"
+    )
     shutil.copytree(made / "store", tmp_path / "store")
     part = next((tmp_path / "store" / "tracks").iterdir())
     content = bytearray(part.read_bytes())
@@ -191,6 +208,35 @@ def test_doctor_names_damage_and_the_command_that_mends_it(made, idx, m2l2, tmp_
     assert m2l2("doctor", tmp_path / "w.safetensors")[0] == 3
     code, _, err = m2l2("doctor", tmp_path)
     assert (code, "nothing to examine" in err) == (2, True)
+
+
+def test_the_mending_command_brings_back_all_there_was(made, m2l2, tmp_path):
+    """Options, segments, metadata, and the tracks of a second store."""
+    shutil.copytree(made / "music", tmp_path / "more" / "b")
+    extract(tmp_path / "more", out=tmp_path / "second", model=MODEL, keep="chunks", device="cpu")
+    idx, tags = tmp_path / "idx", ["--metadata", made / "tags.csv"]
+    m2l2("index", "build", made / "store", "-o", idx, *tags, "--segments", "--factory", "HNSW8,Flat", "--seed", "4")
+    code, _, err = m2l2("index", "add", idx, tmp_path / "second")
+    assert (code, err) == (0, "")
+    before = [
+        m2l2("index", "query", idx, *asked, "--json") for asked in (["3.wav"], [made / "music/4.wav", "--segment"])
+    ]
+    (vectors, *_) = idx.glob("vectors-*")
+    vectors.write_bytes(vectors.read_bytes()[:-9])
+    _, out, _ = m2l2("doctor", idx, "--json")
+    (finding,) = json.loads(out)["findings"]
+    for step in finding["mend"].split(" && "):
+        program, *words = shlex.split(step)
+        if program == "cp":
+            shutil.copy(*words)
+        else:
+            assert m2l2(*words)[0] == 0
+    assert m2l2("doctor", idx)[0] == 0
+    after = [
+        m2l2("index", "query", idx, *asked, "--json") for asked in (["3.wav"], [made / "music/4.wav", "--segment"])
+    ]
+    assert after == before
+    assert json.loads(after[0][1])["results"][0].keys() >= {"artist", "year"}
 
 
 def test_probes_of_another_model_are_refused(idx, monkeypatch, tmp_path):

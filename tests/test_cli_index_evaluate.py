@@ -38,7 +38,8 @@ def test_evaluate(m2l2, folder: Path) -> None:
     assert "genre, without others of the same artist: of 3 neighbours" in printed
     assert "recall@3 1.000" in printed
     scores = json.loads((folder / "out" / "scores.json").read_text())
-    assert [row["name"] for row in scores["rows"]] == ["idx", "log-mel", "random vectors"]
+    others = ["same embeddings, l2", "same embeddings, pca"]
+    assert [row["name"] for row in scores["rows"]] == ["idx", *others, "log-mel", "random vectors"]
     page = (folder / "out" / "report.html").read_text(encoding="utf-8")
     assert page.count("data:audio/") == 20
     assert "m2l2 index evaluate" in page

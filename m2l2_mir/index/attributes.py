@@ -1,21 +1,42 @@
-"""Fitted probes as attributes of an index's tracks."""
+"""Attributes of an index's tracks: what a probe reads from their embeddings, and loading fitted ones."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError, StoreError
 from m2l2_mir.index.sources import model_name
-from m2l2_mir.index.steering import Attribute
 from m2l2_mir.probe.fitted import CARD, FittedProbe
 
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["load_attributes"]
+__all__ = ["Attribute", "Probe", "directions_of", "load_attributes", "predictions_of"]
+
+
+class Probe(Protocol):
+    """A saved read-out, such as :class:`m2l2_mir.probe.fitted.FittedProbe`."""
+
+    def directions(self) -> NDArray[np.float64]:
+        """Orthonormal basis [r, K*d] of what it reads, in the coordinates of the embedding."""
+
+    def predict(self, embeddings: NDArray[np.float32]) -> NDArray[Any]:
+        """Estimates [n], numbers or classes, for embeddings [n, K, d]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribute:
+    """A probe under the name that a wish calls it by."""
+
+    name: str
+    probe: Probe
 
 
 def load_attributes(index: SimilarityIndex, places: Sequence[str | os.PathLike[str]]) -> list[Attribute]:
@@ -62,6 +83,31 @@ def load_attributes(index: SimilarityIndex, places: Sequence[str | os.PathLike[s
                 "fit one with m2l2 probe run NAME --model the index's --readout linear"
             )
     return list(found.values())
+
+
+def directions_of(index: SimilarityIndex, attribute: Attribute) -> NDArray[np.float64]:
+    """Orthonormal basis [r, width] of what an attribute's probe reads.
+
+    Raises
+    ------
+    InputError
+        The probe reads embeddings of another width, or nothing.
+    """
+    basis = np.asarray(attribute.probe.directions(), np.float64)
+    if basis.ndim != 2 or basis.shape[1] != index.width:
+        raise InputError(
+            f"the probe for {attribute.name} reads {basis.shape[-1]} numbers, the index holds {index.width}: take a "
+            "probe of the same model and pooling"
+        )
+    if not len(basis):
+        raise InputError(f"the probe for {attribute.name} says the same of all tracks: there is nothing to steer by")
+    return basis
+
+
+def predictions_of(index: SimilarityIndex, attribute: Attribute, vectors: NDArray[np.floating]) -> NDArray[Any]:
+    """What an attribute's probe estimates for embeddings [n, width]."""
+    shaped = np.asarray(vectors, np.float32).reshape(len(vectors), index.slots, -1)
+    return np.asarray(attribute.probe.predict(shaped))
 
 
 def _unfit(index: SimilarityIndex, probe: FittedProbe) -> str | None:

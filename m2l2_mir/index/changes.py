@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.backends import Backend, Choice, choose, training_sample
+from m2l2_mir.index.backends import Backend
+from m2l2_mir.index.choice import Choice, choose, training_sample
 from m2l2_mir.index.library import SOURCE, Library
 from m2l2_mir.index.preparation import Drift, Preparation, drift_of
-from m2l2_mir.index.similarities import random_pairs
+from m2l2_mir.index.similarities import nearest_similarities, random_pairs
 from m2l2_mir.index.sources import store_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class Changes:
     ----------
     added, updated, removed : tuple of str
         Ids of tracks.
+    relabelled : tuple of str
+        Ids of tracks with the same embedding and other metadata.
+    moved
+        How many tracks were another store's before.
     unchanged
         Number of tracks that were there as they are.
     compacted
@@ -52,6 +57,8 @@ class Changes:
     added: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    relabelled: tuple[str, ...] = ()
+    moved: int = 0
     unchanged: int = 0
     compacted: bool = False
     drift: Drift
@@ -84,7 +91,8 @@ def put(
     removed = library.frame["track_id"].to_numpy()[lost].tolist()
     first = len(library.rows)
     library.remove(lost)
-    added, updated, unchanged = library.put(ids, vectors, table)
+    moved = _moved(library, ids, table)
+    added, updated, relabelled, unchanged = library.put(ids, vectors, table)
     index.backend = backend
     index.backend.add(index.preparation(library.rows.take(np.arange(first, len(library.rows)))))
     if index.segments is not None and (added or updated or removed):
@@ -103,10 +111,13 @@ def put(
     if added or updated or removed:
         index.duplicate_pairs = None
         index.pairs = random_pairs(index.library, index.preparation, seed)
+        index.nearest = nearest_similarities(index)
     return Changes(
         added=tuple(added),
         updated=tuple(updated),
         removed=tuple(removed),
+        relabelled=tuple(relabelled),
+        moved=moved,
         unchanged=unchanged,
         compacted=compacted,
         drift=_drift(index),
@@ -155,6 +166,15 @@ def filled(library: Library, preparation: Preparation, choice: Choice, seed: int
     for _, block in library.rows.blocks():
         backend.add(preparation(block))
     return backend
+
+
+def _moved(library: Library, ids: Sequence[str], table: pd.DataFrame) -> int:
+    """How many of the tracks belong to another store than the one they come from now."""
+    if SOURCE not in table or SOURCE not in library.frame:
+        return 0
+    rows = library.rows_of(ids)
+    before = library.frame[SOURCE].to_numpy()[rows[rows >= 0]]
+    return int(np.sum((before != table[SOURCE].to_numpy()[rows >= 0]) & ~pd.isna(before)))
 
 
 def _drift(index: SimilarityIndex) -> Drift:

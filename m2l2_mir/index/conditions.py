@@ -4,6 +4,8 @@ Conventions
 -----------
 * A condition is text: ``genre=jazz``, ``genre!=jazz``, ``bpm>=120``, ``year<1990``. Several hold together, but several
   values of one column after ``=`` are alternatives.
+* A value after ``=`` or ``!=`` that the column never holds is an error, since it is rather mistyped. Columns of truth
+  values are asked with true, false, 1 or 0.
 * A track whose value is not known meets no condition on it, and shares it with no other track.
 """
 
@@ -23,6 +25,9 @@ from m2l2_mir.recipe import close_match
 __all__ = ["capped", "column_of", "matching", "sharing"]
 
 _CONDITION = re.compile(r"(?s)\s*([^<>=!]+?)\s*(!=|>=|<=|=|>|<)\s*(.*?)\s*")
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+_MOST_VALUES = 20_000  # difflib takes about a second for as many
+_NAMED = 8
 _COMPARE: dict[str, Callable[..., pd.Series]] = {
     "!=": operator.ne,
     ">=": operator.ge,
@@ -39,7 +44,7 @@ def matching(frame: pd.DataFrame, conditions: Sequence[str]) -> NDArray[np.bool_
     Raises
     ------
     InputError
-        A condition cannot be read, its column does not exist, or text is compared as a number.
+        A condition cannot be read, its column does not exist or never holds the value, or text is compared as a number.
 
     Examples
     --------
@@ -135,6 +140,27 @@ def _compare(column: pd.Series, comparison: str, value: str, condition: str) -> 
             raise InputError(f"{condition!r}: the column holds numbers, {value!r} is none") from error
     elif comparison not in ("=", "!="):
         raise InputError(f"{condition!r}: the column holds text, which is compared with = and != only")
+    elif (known := column.dropna()).map(lambda one: isinstance(one, bool | np.bool_)).all() and len(known):
+        if value.lower() not in _TRUTH:
+            raise InputError(f"{condition!r}: the column holds truth values, write true or false")
+        column, given = column.astype(object), _TRUTH[value.lower()]
     else:
-        column = column.astype(str)
+        column = column.astype(str).where(column.notna())
+    if comparison in ("=", "!="):
+        _refuse_unheld(column, given, condition)
     return np.asarray(_COMPARE[comparison](column, given), bool)
+
+
+def _refuse_unheld(column: pd.Series, value: object, condition: str) -> None:
+    """InputError if no row has the value, with the nearest that one has."""
+    known = column.dropna()
+    if (known == value).any() or isinstance(value, bool):
+        return
+    if isinstance(value, float):
+        told = f"; its numbers go from {known.min():g} to {known.max():g}" if len(known) else ""
+    else:
+        named = known.value_counts().index[:_MOST_VALUES].tolist()
+        alike = next((one for one in named if one.casefold() == str(value).casefold()), None)
+        near = f"; did you mean {alike!r}?" if alike else close_match(str(value), named)
+        told = near or f"; it has {', '.join(named[:_NAMED])}{', ...' if len(named) > _NAMED else ''}" * bool(named)
+    raise InputError(f"{condition!r}: no track has that value{told}")

@@ -1,12 +1,15 @@
 """Near duplicates in an index.
 
-In a library of up to :data:`SMALL` tracks this is :func:`m2l2_mir.audit.near_duplicates.near_duplicates`, which
-compares all with all. In a larger one each track is compared with the neighbours that the structure finds, by the same
-rule: the distance of two tracks is measured by their distances to their tenth neighbours.
+The rule is that of :mod:`m2l2_mir.audit.near_duplicates`, at every size: embeddings are standardised and whitened, a
+distance is measured by the distances of both tracks to their tenth neighbours (which are never taken to be less than a
+tenth of the usual), and the threshold comes from the library. Up to :data:`SMALL` tracks all are compared with all.
+In a larger library each track is compared with the :data:`CANDIDATES` nearest that the index finds, while whitening,
+usual distance and dimension are those of a sample.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +18,15 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from m2l2_mir.audit.near_duplicates import LARGEST_RATIO, SMALLEST_COLLECTION, near_duplicates
+from m2l2_mir.audit.near_duplicates import (
+    EXPECTED_STRANGERS,
+    LARGEST_RATIO,
+    LEAST_SCALE,
+    NEIGHBOURS,
+    SMALLEST_COLLECTION,
+    VARIANCE_KEPT,
+    near_duplicates,
+)
 
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
@@ -23,8 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["groups_of", "near_pairs"]
 
 SMALL = 20_000
-SAMPLED = 4_000  # tracks that the threshold of a large library comes from
-NEIGHBOURS = 10
+SAMPLED = 4_000  # tracks that whitening, usual distance and threshold of a large library come from
+CANDIDATES = 50
 SAME = 1 - 1e-6  # similarity of what is the same but for rounding
 BLOCK = 1024
 
@@ -74,44 +85,80 @@ def _pairs(index: SimilarityIndex, positions: NDArray[np.int64]) -> pd.DataFrame
         if index.duplicate_pairs is None:
             index.duplicate_pairs = near_duplicates(index.embeddings()).pairs[["first", "second", "ratio"]]
         return index.duplicate_pairs
-    live = index.library.live
-    chosen = np.sort(np.random.default_rng(0).choice(len(live), SAMPLED, replace=False))
-    dimension = near_duplicates(index.library.rows.take(live[chosen])).dimension
-    threshold = min((1 / (len(live) * NEIGHBOURS)) ** (1 / dimension), LARGEST_RATIO)
+    rule = _rule(index)
     starts = range(0, len(positions), BLOCK)
-    found = [_near(index, positions[start : start + BLOCK], threshold) for start in starts]
+    found = [_near(index, positions[start : start + BLOCK], rule) for start in starts]
     pairs = pd.concat(found, ignore_index=True).drop_duplicates(["first", "second"])
     return pairs.sort_values(["ratio", "first", "second"], ignore_index=True)
 
 
-def _near(index: SimilarityIndex, positions: NDArray[np.int64], threshold: float) -> pd.DataFrame:
-    """Near pairs of some positions with their neighbours in the structure."""
-    similarity, neighbours = _neighbours(index, positions)
-    distance = np.sqrt(np.maximum(2 - 2 * similarity, 0))
-    scale = distance[:, -1]
-    close = (distance < LARGEST_RATIO * scale[:, None]) & (neighbours >= 0)
-    row, column = np.nonzero(close)
+@dataclass(frozen=True, kw_only=True)
+class _Rule:
+    """What near means in a library: the map to whitened vectors, the least scale, and the largest ratio."""
+
+    mean: NDArray[np.float64]
+    turn: NDArray[np.float32]
+    least: float
+    threshold: float
+
+    def whitened(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit vectors; zero where a track is the mean of all."""
+        white = vectors @ self.turn - (self.mean @ self.turn).astype(np.float32)
+        length = np.linalg.norm(white, axis=1, keepdims=True)
+        return np.divide(white, length, out=np.zeros_like(white), where=length > 0)
+
+
+def _rule(index: SimilarityIndex) -> _Rule:
+    """The rule of a large library, from a sample of its tracks."""
+    live = index.library.live
+    chosen = np.sort(np.random.default_rng(0).choice(len(live), min(SAMPLED, len(live)), replace=False))
+    sample = index.library.rows.take(live[chosen])
+    mean, std = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
+    weight = np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())  # constant numbers tell nothing
+    _, spread, axes = np.linalg.svd((sample - mean) * weight, full_matrices=False)
+    share = np.cumsum(spread**2) / max(np.sum(spread**2), np.finfo(np.float64).tiny)
+    kept = int(np.searchsorted(share, VARIANCE_KEPT)) + 1
+    turn = weight[:, None] * axes[:kept].T * (np.sqrt(len(sample)) / np.maximum(spread[:kept], 1e-12))
+    dimension = near_duplicates(sample).dimension
+    threshold = min((2 * EXPECTED_STRANGERS / (len(live) * NEIGHBOURS)) ** (1 / dimension), LARGEST_RATIO)
+    rule = _Rule(mean=mean, turn=turn.astype(np.float32), least=0.0, threshold=float(threshold))
+    starts = range(0, len(chosen), BLOCK)
+    usual = np.median(np.concatenate([_scales(index, chosen[start : start + BLOCK], rule)[0] for start in starts]))
+    return _Rule(mean=mean, turn=rule.turn, least=float(LEAST_SCALE * usual), threshold=float(threshold))
+
+
+def _near(index: SimilarityIndex, positions: NDArray[np.int64], rule: _Rule) -> pd.DataFrame:
+    """Near pairs of some positions with their neighbours."""
+    scale, distance, neighbours = _scales(index, positions, rule)
+    # the ten nearest of the one are all within scale + distance of the other
+    close = distance < rule.threshold * np.sqrt(scale[:, None] * (scale[:, None] + distance))
+    row, column = np.nonzero(close & (neighbours >= 0))
     second = neighbours[row, column]
-    theirs = np.sqrt(np.maximum(2 - 2 * _neighbours(index, second)[0][:, -1], 0)) if len(second) else scale[:0]
-    ratio = distance[row, column] / np.maximum(np.sqrt(scale[row] * theirs), 1e-12)
-    pairs = pd.DataFrame(
-        {
-            "first": np.minimum(positions[row], second),
-            "second": np.maximum(positions[row], second),
-            "ratio": ratio,
-        }
-    )
-    return pairs[pairs["ratio"] < threshold]
+    others, where = np.unique(second, return_inverse=True)
+    theirs = _scales(index, others, rule)[0] if len(others) else scale[:0]
+    ratio = distance[row, column] / np.maximum(np.sqrt(scale[row] * theirs[where]), np.finfo(np.float32).tiny)
+    first = positions[row]
+    pairs = pd.DataFrame({"first": np.minimum(first, second), "second": np.maximum(first, second), "ratio": ratio})
+    return pairs[pairs["ratio"] < rule.threshold]
 
 
-def _neighbours(index: SimilarityIndex, positions: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Ten nearest others of each position: similarity and position."""
-    queries = index.preparation(index.library.rows.take(index.library.live[positions]))
-    similarity, found = index.search(queries, NEIGHBOURS + 1)
-    itself = found == positions[:, None]
-    itself[~itself.any(axis=1), -1] = True  # an approximate structure may miss even that
-    kept = ~itself
-    return similarity[kept].reshape(len(positions), -1), found[kept].reshape(len(positions), -1)
+def _scales(
+    index: SimilarityIndex, positions: NDArray[np.int64], rule: _Rule
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Local scale [m] of some positions, distances [m, 10] to their nearest others, and which these are."""
+    rows, live = index.library.rows, index.library.live
+    mine = rows.take(live[positions])
+    _, found = index.search(index.preparation(mine), CANDIDATES + 1)
+    unit = rule.whitened(mine)
+    distance = np.full((len(positions), NEIGHBOURS), np.inf)
+    neighbours = np.full((len(positions), NEIGHBOURS), -1)
+    for number, (itself, candidates) in enumerate(zip(positions, found, strict=True)):
+        others = candidates[(candidates >= 0) & (candidates != itself)]
+        apart = np.linalg.norm(rule.whitened(rows.take(live[others])) - unit[number], axis=1)
+        best = np.argsort(apart, kind="stable")[:NEIGHBOURS]
+        distance[number, : len(best)], neighbours[number, : len(best)] = apart[best], others[best]
+    scale = np.maximum(distance[:, -1], rule.least)
+    return scale, distance, neighbours
 
 
 def _equal(index: SimilarityIndex) -> pd.DataFrame:

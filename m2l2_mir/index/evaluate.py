@@ -17,23 +17,24 @@ import pandas as pd
 
 from m2l2_mir.errors import InputError
 from m2l2_mir.index.evaluation import CANDIDATES, FORMAT, Count, Retrieval, evaluate_hubness, evaluate_retrieval
-from m2l2_mir.index.evaluation_rows import hand_made, index_row, random_row, store_row
+from m2l2_mir.index.evaluation_rows import SAME, hand_made, index_row, otherwise_prepared, random_row, store_row
 from m2l2_mir.index.hubness import Neighbours, k_occurrence
 from m2l2_mir.index.map import Plane, check_method, place
 from m2l2_mir.index.relations import find_relations
 from m2l2_mir.index.retrieval import METRICS, PRIMARY, QUERIES
-from m2l2_mir.index.search_quality import evaluate_search
+from m2l2_mir.index.search_quality import evaluate_search, unseen_recall
+from m2l2_mir.index.tables import ID
 from m2l2_mir.probe.baselines import check_names
 from m2l2_mir.recipe import close_match
 
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["Evaluation", "evaluate_index", "read_labels"]
+__all__ = ["Evaluation", "evaluate_index"]
 
+BUILT_AGAIN = 100_000  # tracks up to which a structure is built again without those that are held out: a minute or so
 EXACT_BELOW = 20_000  # tracks; above, hubness is that of the neighbours the index finds
 _BLOCK = 1024  # queries of one search
-_ID = "track_id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +112,10 @@ def evaluate_index(
     tracks = _with_labels(index.metadata, table)
     if len(tracks) < 2:
         raise InputError(f"{name} holds {len(tracks)} tracks: there are no neighbours to evaluate; add tracks to it")
-    relations = find_relations(tracks.drop(columns=[_ID, "source"], errors="ignore"), list(labels))
+    relations = find_relations(tracks.drop(columns=[ID, "source"], errors="ignore"), list(labels))
     column = _group_column(tracks, group)
     groups = None if column is None else tracks[column].to_numpy(dtype=object)
-    ids, vectors = tracks[_ID].astype(str).tolist(), index.vectors()
+    ids, vectors = tracks[ID].astype(str).tolist(), index.vectors()
     notes: list[str] = []
     if not relations:
         notes.append(
@@ -124,13 +125,17 @@ def evaluate_index(
     rows = [index_row(name, vectors, about)]
     found = Retrieval(sections=[], queries=pd.DataFrame(), left_out=[])
     if relations:
-        rows += [store_row(path, ids) for path in stores]
+        kind, pooling = index.preparation.kind, str(index.about["pooling"])
+        rows += otherwise_prepared(index.embeddings(), kind)
+        rows += [store_row(path, ids, preparation=kind, pooling=pooling) for path in stores]
         paths = tracks["path"].fillna("").astype(str).tolist() if "path" in tracks else []
         if any(paths):
             settings = index.provenance.get("settings", {})
             with count("hand-made features") as progress:
                 excerpt = tuple(settings["excerpt"]) if settings.get("excerpt") else None
-                rows += hand_made(paths, list(baselines), excerpt=excerpt, jobs=jobs, progress=progress)
+                rows += hand_made(
+                    paths, list(baselines), preparation=kind, excerpt=excerpt, jobs=jobs, progress=progress
+                )
         elif baselines:
             notes.append(f"no {', '.join(baselines)} row: the index knows of no audio files")
         lost = [row for row in rows if row.kind == "hand-made" and len(row.failed) == len(ids)]
@@ -146,6 +151,8 @@ def evaluate_index(
             "embeddings": index.width * 4 * len(ids),
         }
         search = evaluate_search(vectors, index.search, sizes, k=k, seed=seed)
+        if not index.backend.exact:
+            notes += _unseen(index, vectors, search, k=k, seed=seed)
     with count("map"):
         placed = place(vectors, method=plane, seed=seed)
     for line in hubs:
@@ -157,7 +164,16 @@ def evaluate_index(
         "group": column,
         "primary": PRIMARY,
         "metrics": list(METRICS),
-        "rows": [{"name": row.name, "kind": row.kind, "width": row.width, "about": row.about} for row in rows],
+        "rows": [
+            {
+                "name": row.name,
+                "kind": row.kind,
+                "width": row.width,
+                "about": row.about,
+                "same_embeddings": row.name.startswith(SAME),
+            }
+            for row in rows
+        ],
         "sections": found.sections,
         "left_out": found.left_out,
         "hubness": hubs,
@@ -170,44 +186,21 @@ def evaluate_index(
     return Evaluation(scores=scores, queries=found.queries, tracks=_placed(tracks, placed, lists, k), neighbours=lists)
 
 
-def read_labels(path: Path) -> pd.DataFrame:
-    """A table of labels, CSV (or TSV) or Parquet, with a column ``track_id``.
-
-    Raises
-    ------
-    InputError
-        It cannot be read, or lacks that column.
-    """
-    try:
-        if path.suffix.lower() == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",", dtype={_ID: str})
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path}: no table can be read ({' '.join(str(error).split())}); give CSV or Parquet"
-        ) from error
-    if _ID not in table:
-        names = list(map(str, table.columns))
-        raise InputError(f"{path} has no column {_ID!r}{close_match(_ID, names)}; columns: {', '.join(names)}")
-    return table
-
-
 def _with_labels(metadata: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataFrame:
     if table is None:
         return metadata
-    table = table.assign(**{_ID: table[_ID].astype(str)})
-    if twice := table.loc[table[_ID].duplicated(), _ID].tolist():
+    table = table.assign(**{ID: table[ID].astype(str)})
+    if twice := table.loc[table[ID].duplicated(), ID].tolist():
         raise InputError(f"the labels name track {twice[0]!r} twice; give each track one line")
     if table.empty:
         raise InputError("the table of labels is empty; give a line for each track")
-    if not table[_ID].isin(metadata[_ID].astype(str)).any():
+    if not table[ID].isin(metadata[ID].astype(str)).any():
         raise InputError(
-            f"the labels know none of the {len(metadata)} tracks: theirs are called such as {table[_ID].iloc[0]!r}, "
-            f"those of the index {metadata[_ID].iloc[0]!r}"
+            f"the labels know none of the {len(metadata)} tracks: theirs are called such as {table[ID].iloc[0]!r}, "
+            f"those of the index {metadata[ID].iloc[0]!r}"
         )
-    kept = metadata.drop(columns=[name for name in table.columns if name != _ID and name in metadata])
-    return kept.assign(**{_ID: kept[_ID].astype(str)}).merge(table, on=_ID, how="left", validate="one_to_one")
+    kept = metadata.drop(columns=[name for name in table.columns if name != ID and name in metadata])
+    return kept.assign(**{ID: kept[ID].astype(str)}).merge(table, on=ID, how="left", validate="one_to_one")
 
 
 def _group_column(tracks: pd.DataFrame, group: str | None) -> str | None:
@@ -235,6 +228,22 @@ def _searched(index: SimilarityIndex, vectors: np.ndarray, most: int, count: Cou
             scores[part, :width] = similarity[~own].reshape(len(found), width)
             progress(part.stop, total)
     return Neighbours(positions=positions, scores=scores)
+
+
+def _unseen(index: SimilarityIndex, vectors: np.ndarray, search: dict[str, Any], *, k: int, seed: int) -> list[str]:
+    """Add the recall of unseen queries to what was measured; -> why it was not."""
+    if not 20 <= len(vectors) <= BUILT_AGAIN:
+        return [f"recall of unseen queries is measured from 20 to {BUILT_AGAIN:,} tracks"]
+
+    def build(kept: np.ndarray) -> Any:
+        names, factory = [str(row) for row in range(len(kept))], index.backend.choice.factory
+        return type(index).from_vectors(kept, names, preparation="l2", factory=factory, seed=seed).search
+
+    try:
+        search["recall_unseen"] = unseen_recall(vectors, build, k=k, seed=seed)
+    except InputError as error:  # the structure cannot be trained with fewer tracks
+        return [f"no recall of unseen queries: {error}"]
+    return []
 
 
 def _placed(tracks: pd.DataFrame, plane: Plane, lists: Neighbours, k: int) -> pd.DataFrame:

@@ -13,7 +13,8 @@ from pathlib import Path
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
 from m2l2_mir.index.evaluate import Evaluation
-from m2l2_mir.index.evaluation_tables import latex, long_table, markdown, sentences
+from m2l2_mir.index.evaluation_tables import latex, long_table, markdown
+from m2l2_mir.index.evaluation_words import sentences
 from m2l2_mir.probe.results import plain
 
 __all__ = ["SCORES", "write_evaluation"]

@@ -28,6 +28,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import InputError, MissingExtraError
@@ -62,22 +63,19 @@ def export_parquet(index: SimilarityIndex, path: Path, *, progress: Callable[[in
     InputError
         The metadata has a column ``vector``, or the file cannot be written.
     """
-    table = _metadata(index)
-    vectors = index.vectors()
+    table, rank = _metadata(index), index.preparation.rank
     fields = pa.Schema.from_pandas(table, preserve_index=False)
     about = {"m2l2": json.dumps(plain(_about(index)))}
-    schema = pa.schema(fields).append(pa.field(VECTOR, pa.list_(pa.float32(), vectors.shape[1]))).with_metadata(about)
+    schema = pa.schema(fields).append(pa.field(VECTOR, pa.list_(pa.float32(), rank))).with_metadata(about)
 
     def write(file: Any) -> None:
         with pq.ParquetWriter(file, schema) as writer:
-            for start in range(0, len(table), _BLOCK):
-                part = slice(start, start + _BLOCK)
+            for part, vectors in _prepared(index, _BLOCK):
                 arrays = list(pa.Table.from_pandas(table.iloc[part], fields, preserve_index=False).columns)
-                flat = pa.array(vectors[part].ravel(), pa.float32())
-                arrays.append(pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]))
+                arrays.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel(), pa.float32()), rank))
                 writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
                 if progress is not None:
-                    progress(min(start + _BLOCK, len(table)), len(table))
+                    progress(part.stop, len(table))
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,22 +113,21 @@ def export_qdrant(
         The collection holds vectors of another width or distance, or points that are not of an export.
     """
     models = _qdrant().models
-    table, vectors = _metadata(index), index.vectors()
+    table = _metadata(index)
     ids = table["track_id"].astype(str).tolist()
-    wanted = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
+    wanted = models.VectorParams(size=index.preparation.rank, distance=models.Distance.COSINE)
     if client.collection_exists(collection):
         _check_collection(client, collection, wanted)
     else:
         client.create_collection(collection, vectors_config=wanted)
-    for start in range(0, len(ids), _POINTS):
-        part = slice(start, start + _POINTS)
+    for part, vectors in _prepared(index, _POINTS):
         points = [
             models.PointStruct(id=point_id(track), vector=vector.tolist(), payload=payload)
-            for track, vector, payload in zip(ids[part], vectors[part], _payloads(table.iloc[part]), strict=True)
+            for track, vector, payload in zip(ids[part], vectors, _payloads(table.iloc[part]), strict=True)
         ]
         client.upsert(collection, points=points, wait=True)
         if progress is not None:
-            progress(min(start + _POINTS, len(ids)), len(ids))
+            progress(part.stop, len(ids))
     kept = {point_id(track) for track in ids}
     gone = [point for point in _points(client, collection) if point not in kept]
     for start in range(0, len(gone), _POINTS):
@@ -194,6 +191,14 @@ def _metadata(index: SimilarityIndex) -> pd.DataFrame:
             if table[name].dtype == object
         }
     )
+
+
+def _prepared(index: SimilarityIndex, size: int) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+    """Positions and prepared vectors of so many tracks at a time: all of them may not fit into memory."""
+    live = index.library.live
+    for start in range(0, len(live), size):
+        part = slice(start, min(start + size, len(live)))
+        yield part, index.preparation(index.library.rows.take(live[part]))
 
 
 def _payloads(table: pd.DataFrame) -> Iterator[dict[str, Any]]:

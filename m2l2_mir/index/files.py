@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from m2l2_mir.embedding.provenance import utc_now
 from m2l2_mir.errors import StoreError
-from m2l2_mir.index.backends import Backend, Choice
+from m2l2_mir.index.backends import Backend
+from m2l2_mir.index.choice import Choice
 from m2l2_mir.index.library import SOURCE, Library
 from m2l2_mir.index.persist import check_file, commit, is_index, read_manifest, writing
 from m2l2_mir.index.preparation import Preparation
@@ -74,6 +75,7 @@ def save_parts(index: SimilarityIndex, folder: Path, saved: Saved | None, *, ove
             "tracks": lambda file: _write_tracks(index.library, file),
             "preparation": lambda file: file.write(_packed(index.preparation)),
             "pairs": lambda file: np.lib.format.write_array(file, index.pairs, allow_pickle=False),
+            "nearest": lambda file: np.lib.format.write_array(file, index.nearest, allow_pickle=False),
         }
         _structure_file("backend", index.backend, saved if ours else None, kept, new)
         _vector_files("vectors", index.library.rows, saved if ours else None, kept, new, np.float32)
@@ -106,8 +108,8 @@ def load_parts(folder: Path, *, mapped: bool) -> dict[str, Any]:
         except FileNotFoundError as error:
             if read_manifest(folder)["generation"] == manifest["generation"]:
                 raise StoreError(
-                    f"{folder} lacks {Path(str(error.filename)).name if error.filename else error}: put back a copy of "
-                    f"the folder, or make it anew with m2l2 index build STORE --out {folder} --overwrite"
+                    f"{folder} lacks {Path(str(error.filename)).name if error.filename else error}: "
+                    f"m2l2 doctor {folder} tells how to mend it"
                 ) from error
     raise StoreError(f"{folder} keeps changing while it is opened: try again when its writer has ended")
 
@@ -122,6 +124,7 @@ def _parts(folder: Path, manifest: dict[str, Any], *, mapped: bool) -> dict[str,
         rows = _read_rows(files["vectors"], paths["vectors"], mapped=mapped)
         backend = Backend.read(paths["backend"][0], _choice(manifest["backend"]), mapped=mapped)
         pairs: NDArray[np.float32] = np.load(paths["pairs"][0], allow_pickle=False)
+        nearest: NDArray[np.float32] = np.load(paths["nearest"][0], allow_pickle=False)
         segments = None
         if "segment-tracks" in files:
             segments = Segments(
@@ -134,13 +137,15 @@ def _parts(folder: Path, manifest: dict[str, Any], *, mapped: bool) -> dict[str,
             )
     except (KeyError, IndexError, ValueError, TypeError, SafetensorError, pa.ArrowException) as error:
         raise StoreError(
-            f"{folder} cannot be read ({' '.join(str(error).split())[:200]}): make it anew with m2l2 index build STORE "
-            f"--out {folder} --overwrite"
+            f"{folder} cannot be read ({' '.join(str(error).split())[:200]}): m2l2 doctor {folder} tells how to mend it"
         ) from error
     counts = {"tracks": len(frame), "vectors": len(rows), "structure": len(backend)}
     widths = {"vectors": rows.width, "preparation": preparation.width}
     if len({*counts.values()}) > 1 or len({*widths.values()}) > 1 or backend.index.d != preparation.rank:
-        raise StoreError(f"the files of {folder} do not fit each other ({counts}, {widths}): put back a copy of it")
+        raise StoreError(
+            f"the files of {folder} do not fit each other ({counts}, {widths}): m2l2 doctor {folder} tells how to "
+            "mend it"
+        )
     library = Library(frame, rows, alive)
     saved = Saved(folder=folder, generation=manifest["generation"], files=files)
     return {
@@ -148,6 +153,7 @@ def _parts(folder: Path, manifest: dict[str, Any], *, mapped: bool) -> dict[str,
         "preparation": preparation,
         "backend": backend,
         "pairs": pairs,
+        "nearest": nearest,
         "about": manifest["about"],
         "segments": segments,
         "saved": saved,
@@ -243,7 +249,6 @@ def _packed(preparation: Preparation) -> bytes:
         arrays["projection"] = np.ascontiguousarray(preparation.projection)
     facts = {
         "kind": preparation.kind,
-        "whitened": str(preparation.whitened),
         "spread": repr(preparation.spread),
         "fitted": str(preparation.fitted),
     }
@@ -258,7 +263,6 @@ def _unpacked(path: Path) -> Preparation:
         kind=facts["kind"],
         mean=arrays["mean"],
         projection=arrays.get("projection"),
-        whitened=facts["whitened"] == "True",
         spread=float(facts["spread"]),
         fitted=int(facts["fitted"]),
     )

@@ -19,7 +19,7 @@ from m2l2_mir.recipe import close_match
 
 __all__ = ["RESERVED", "Library", "checked_ids", "metadata_of"]
 
-RESERVED = ("rank", "similarity", "percentile", "copies")  # columns of a result
+RESERVED = ("rank", "similarity", "percentile", "among_nearest", "copies")  # columns of a result
 SOURCE = "source"  # the store that a track came from
 _COMPARED = 4096  # rows at once
 _MOST_IDS_COMPARED = 20_000  # difflib takes about a second for as many
@@ -40,7 +40,7 @@ class Library:
     --------
     >>> library = Library.of(["a", "b"], np.eye(2, dtype=np.float32), pd.DataFrame({"year": [1, 2]}))
     >>> library.put(["b", "c"], np.ones((2, 2), np.float32), pd.DataFrame({"year": [2, 3]}))
-    (['c'], ['b'], 0)
+    (['c'], ['b'], [], 0)
     >>> library.ids, len(library.rows)
     (['a', 'b', 'c'], 4)
     """
@@ -92,8 +92,15 @@ class Library:
 
     def put(
         self, ids: Sequence[str], vectors: NDArray[np.float32], metadata: pd.DataFrame
-    ) -> tuple[list[str], list[str], int]:
-        """Add tracks, or bring those that are there to this state; -> ids added, ids updated, number left as it was.
+    ) -> tuple[list[str], list[str], list[str], int]:
+        """Add tracks, or bring those that are there to this state.
+
+        Returns
+        -------
+        added, updated, relabelled : list of str
+            Ids; the last of tracks with the same embedding and other metadata.
+        unchanged : int
+            Number of tracks left as they were.
 
         Only the columns of `metadata` are changed in tracks whose embedding is the same; a track with another
         embedding keeps the rest of its metadata.
@@ -106,7 +113,9 @@ class Library:
             same[part] = (self.rows.take(rows[part]) == vectors[part]).all(axis=1)
         changed = np.flatnonzero((rows >= 0) & ~same)
         new = np.flatnonzero(rows < 0)
-        self._note(rows[known], metadata.iloc[known])
+        other = np.zeros(len(rows), bool)
+        other[known] = self._note(rows[known], metadata.iloc[known])
+        relabelled = np.flatnonzero(other & same)
         fresh = pd.concat(
             [self.frame.iloc[rows[changed]], _named(ids, metadata, new)], ignore_index=True
         )  # the old rows of what has changed already carry the new metadata
@@ -116,7 +125,8 @@ class Library:
         self.rows.append(vectors[appended])
         self.alive = np.concatenate([self.alive, np.ones(len(appended), bool)])
         self._index = None
-        return [ids[int(row)] for row in new], [ids[int(row)] for row in changed], int(same.sum())
+        added, updated, other_metadata = ([ids[int(row)] for row in some] for some in (new, changed, relabelled))
+        return added, updated, other_metadata, int(same.sum()) - len(relabelled)
 
     def remove(self, rows: NDArray[np.int64]) -> None:
         """Let these rows count no more."""
@@ -128,8 +138,9 @@ class Library:
         live = self.live
         return Library(self.frame.iloc[live].reset_index(drop=True), self.rows.select(live), np.ones(len(live), bool))
 
-    def _note(self, rows: NDArray[np.int64], metadata: pd.DataFrame) -> None:
-        """Set metadata of rows that are there."""
+    def _note(self, rows: NDArray[np.int64], metadata: pd.DataFrame) -> NDArray[np.bool_]:
+        """Set metadata of rows that are there; -> which of them had others before."""
+        other = np.zeros(len(rows), bool)
         for column in metadata.columns:
             given = metadata[column]
             if column not in self.frame:
@@ -137,8 +148,11 @@ class Library:
             if self.frame[column].dtype != given.dtype:
                 self.frame[column] = self.frame[column].astype(object)
             told = given.notna().to_numpy()  # a table that does not know a track erases nothing
+            before, after = self.frame[column].iloc[rows[told]].tolist(), given[told].tolist()
+            other[told] |= np.array([pd.isna(old) or new != old for old, new in zip(before, after, strict=True)], bool)
             self.frame.loc[self.frame.index[rows[told]], column] = given.to_numpy()[told]
             self.frame[column] = self.frame[column].infer_objects()
+        return other
 
 
 def checked_ids(ids: Sequence[Any], count: int) -> list[str]:

@@ -189,7 +189,4 @@ def _digest_of(manifest: Mapping[str, Any]) -> str:
 
 
 def _damaged(path: Path, why: str) -> str:
-    return (
-        f"{path} is damaged ({why}): put back a copy of the folder, or make it anew with "
-        f"m2l2 index build STORE --out {path.parent} --overwrite"
-    )
+    return f"{path} is damaged ({why}): m2l2 doctor {path.parent} tells how to mend it"

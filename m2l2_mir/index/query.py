@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.backends import RESCORED
+from m2l2_mir.index.candidates import candidates, crowding, mean_direction, positive
 from m2l2_mir.index.conditions import capped, matching, sharing
 from m2l2_mir.index.preparation import Preparation
 from m2l2_mir.index.seeds import Part, Seeds, known_rows, seeds_of
@@ -23,12 +23,10 @@ if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
     from m2l2_mir.model.autoencoder import Music2Latent2
 
-__all__ = ["Filters", "Hits", "nearest", "query", "ranked", "table_of"]
+__all__ = ["Filters", "Hits", "query", "ranked", "table_of"]
 
-SCANNED = 20_000  # tracks compared one by one where the structure does not serve
-SHORTLIST = 5_000  # candidates of another view, scored again
+RESCALED = 100  # candidates that CSLS puts into another order
 VIEWED_PAIRS = 10_000  # random pairs that a view's percentiles come from
-OWN_COLUMNS = ("rank", "track_id", "similarity", "percentile")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +72,7 @@ def query(
     at_most: Mapping[str, int] | None = None,
     fold: bool = False,
     weights: Sequence[float] | None = None,
+    csls: bool = False,
     why: bool = False,
     model: str | os.PathLike[str] | Music2Latent2 | None = None,
     device: str = "auto",
@@ -85,7 +84,8 @@ def query(
     index : SimilarityIndex
     what : str, Path, array or a list of these
         The id of a track, an audio file, an embedding [K, d] or [K * d]; of several, the mean direction. Tracks that
-        are asked with are not among the results.
+        are asked with are not among the results, whether by their id or by their file; a track is, of which a part is
+        asked.
     k
         Results, as far as there are so many.
     start, end
@@ -100,6 +100,9 @@ def query(
         Near duplicates of an earlier result are counted in ``copies`` instead of shown.
     weights
         Of each slot in the similarity; None: all alike.
+    csls
+        Rank by cross-domain similarity local scaling, which puts hubs behind tracks that are seldom a neighbour; see
+        :mod:`m2l2_mir.index.hubness`. Not with `weights`.
     why
         Add a column for each slot with its part of the similarity.
     model, device
@@ -109,7 +112,10 @@ def query(
     -------
     pd.DataFrame
         ``rank`` from 1, ``track_id``, ``similarity`` (cosine of prepared vectors), ``percentile`` (share of 100,000
-        random pairs of the library that are no more similar), then metadata.
+        random pairs of the library that are no more similar; that of neighbours is always high), ``among_nearest``
+        (share of random tracks of the library whose nearest neighbour is no more similar to them: 50 is usual, and
+        near 0 at rank 1 nothing in the library is like the question; not with `weights`), then metadata. Both are
+        measured with single tracks; a mean of several questions lies between them and reaches less.
 
     Raises
     ------
@@ -123,7 +129,9 @@ def query(
     preparation = index.preparation if view is None else index.preparation.viewed(view)
     direction = mean_direction(preparation(seeds.vectors))
     filters = Filters(where=where, other=other, at_most=at_most, fold=fold)
-    hits = ranked(index, seeds, direction, k, preparation, filters)
+    if csls and weights is not None:
+        raise InputError("csls and weights do not go together: leave one of them out")
+    hits = ranked(index, seeds, direction, k, preparation, filters, csls=csls)
     table = table_of(index, hits, preparation, folded=fold)
     if why:
         found = preparation(index.library.rows.take(hits.rows))
@@ -135,36 +143,6 @@ def query(
     return table
 
 
-def nearest(
-    index: SimilarityIndex, queries: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """See :meth:`m2l2_mir.index.similarity.SimilarityIndex.search`."""
-    count = min(_positive(k), len(index))
-    library, backend = index.library, index.backend
-    if not count:
-        return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64)
-    allowed = library.alive if library.dead else None
-    wanted = min(count * RESCORED, len(index)) if backend.rescored else count
-    found = backend.search(queries, wanted, allowed)
-    if found is None:  # a structure of the user's own that cannot leave out dead rows
-        rows = [_scanned(index, one, index.preparation, library.alive, count) for one in queries]
-        scores = np.stack([one[1] for one in rows])
-        return scores, np.searchsorted(library.live, np.stack([one[0] for one in rows]))
-    scores, numbers = found
-    if backend.rescored:
-        scores, numbers = _rescored(index, queries, numbers, count)
-    if allowed is None:
-        return scores, numbers
-    return scores, np.where(numbers >= 0, np.searchsorted(library.live, numbers), -1)
-
-
-def mean_direction(prepared: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Unit vector between several."""
-    total = prepared.mean(axis=0)
-    length = float(np.linalg.norm(total))
-    return total / length if length > 1e-6 else np.zeros_like(total)
-
-
 def ranked(
     index: SimilarityIndex,
     seeds: Seeds,
@@ -172,21 +150,29 @@ def ranked(
     k: int,
     preparation: Preparation,
     filters: Filters,
+    *,
+    csls: bool = False,
 ) -> Hits:
     """The best `k` tracks for a prepared direction that pass the filters."""
-    count = _positive(k)
+    count = positive(k)
     frame = index.library.frame
     allowed = index.library.alive.copy()
     allowed[seeds.rows] = False
+    allowed[seeds.own] = False
     if filters.where:
-        allowed &= matching(frame, filters.where)
+        live = index.library.live
+        allowed[live] &= matching(frame.iloc[live], filters.where)
     for column in filters.other:
         allowed &= ~sharing(frame, [column], known_rows(index, seeds, column))
     possible = int(allowed.sum())
     at_most = dict(filters.at_most or {})
     fetched = min(count if not at_most and not filters.fold else 4 * count, possible)
+    fetched = min(max(fetched, RESCALED), possible) if csls else fetched
     while True:
-        rows, scores = _candidates(index, direction, preparation, allowed, fetched)
+        rows, scores = candidates(index, direction, preparation, allowed, fetched)
+        if csls:  # the question's own r is the same for all
+            order = np.argsort(crowding(index, rows) - 2 * scores, kind="stable")
+            rows, scores = rows[order], scores[order]
         groups = None
         if filters.fold:
             from m2l2_mir.index.duplicates import groups_of
@@ -214,89 +200,8 @@ def table_of(index: SimilarityIndex, hits: Hits, preparation: Preparation, *, fo
             "percentile": percentiles(hits.similarity, pairs),
         }
     )
+    if preparation is index.preparation:
+        table["among_nearest"] = percentiles(hits.similarity, index.nearest)
     if folded:
         table["copies"] = np.array(hits.copies, np.int64)
     return pd.concat([table, frame.drop(columns="track_id")], axis=1)
-
-
-def _candidates(
-    index: SimilarityIndex,
-    direction: NDArray[np.float32],
-    preparation: Preparation,
-    allowed: NDArray[np.bool_],
-    count: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best `count` allowed rows, best first."""
-    if not count:
-        return np.zeros(0, np.int64), np.zeros(0, np.float32)
-    if preparation is not index.preparation:
-        return _viewed(index, direction, preparation, allowed, count)
-    wanted = min(count * RESCORED, int(allowed.sum())) if index.backend.rescored else count
-    found = index.backend.search(direction[None], wanted, allowed)
-    if found is None:
-        return _scanned(index, direction, preparation, allowed, count)
-    scores, rows = found
-    if index.backend.rescored:
-        scores, rows = _rescored(index, direction[None], rows, count)
-    there = rows[0] >= 0
-    if there.sum() < count:  # the structure found no more, though there are
-        return _scanned(index, direction, preparation, allowed, count)
-    return rows[0][there], scores[0][there]
-
-
-def _viewed(
-    index: SimilarityIndex,
-    direction: NDArray[np.float32],
-    preparation: Preparation,
-    allowed: NDArray[np.bool_],
-    count: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best rows under another view: all compared in a small library, else a shortlist of the structure's."""
-    if allowed.sum() > SCANNED and preparation.projection is not None:
-        # <direction, P y> for centred y, as an inner product with prepared vectors
-        wanted = preparation.projection.T @ direction
-        base = index.preparation
-        pulled = wanted if base.projection is None else np.linalg.pinv(base.projection).T @ wanted
-        found = index.backend.search(
-            mean_direction(pulled[None]).astype(np.float32)[None], max(SHORTLIST, RESCORED * count), allowed
-        )
-        if found is not None:
-            allowed = np.zeros_like(allowed)
-            allowed[found[1][0][found[1][0] >= 0]] = True
-    return _scanned(index, direction, preparation, allowed, count)
-
-
-def _scanned(
-    index: SimilarityIndex,
-    direction: NDArray[np.float32],
-    preparation: Preparation,
-    allowed: NDArray[np.bool_],
-    count: int,
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The best allowed rows by comparing all of them."""
-    numbers = np.flatnonzero(allowed)
-    scores = np.empty(len(numbers), np.float32)
-    for first, block in index.library.rows.select(numbers).blocks():
-        scores[first : first + len(block)] = preparation(block) @ direction
-    order = np.argsort(-scores, kind="stable")[:count]
-    return numbers[order], scores[order]
-
-
-def _rescored(
-    index: SimilarityIndex, queries: NDArray[np.float32], rows: NDArray[np.int64], count: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Candidates [m, c] scored with the true vectors; the best `count` of each, -1 where there are no more."""
-    best = np.full((len(rows), count), -1, np.int64)
-    scores = np.full((len(rows), count), -np.inf, np.float32)
-    for number, (one, candidates) in enumerate(zip(queries, rows, strict=True)):
-        there = candidates[candidates >= 0]
-        true = index.preparation(index.library.rows.take(there)) @ one
-        order = np.argsort(-true, kind="stable")[:count]
-        best[number, : len(order)], scores[number, : len(order)] = there[order], true[order]
-    return scores, best
-
-
-def _positive(k: int) -> int:
-    if k < 1:
-        raise InputError(f"k must be at least 1: {k}")
-    return int(k)

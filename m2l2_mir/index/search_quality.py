@@ -2,7 +2,8 @@
 
 Conventions
 -----------
-* Queries are tracks of the library, which are taken out of their own lists.
+* Queries are tracks of the library, which are taken out of their own lists, and *unseen* ones: tracks that are held out
+  of a structure built for this. The second are what somebody asks with a file; a graph finds what is in it more easily.
 * Recall@k is the share of the k exact neighbours that are found. A found track counts if it is as near as the k-th
   exact one: of tracks at one distance, such as copies, any will do.
 * Queries per second are taken one at a time, as somebody at a keyboard asks, and all in one call.
@@ -23,10 +24,11 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.index.retrieval import check_vectors
 from m2l2_mir.probe.statistics import cluster_bootstrap
 
-__all__ = ["Search", "evaluate_search", "recall"]
+__all__ = ["Search", "evaluate_search", "recall", "unseen_recall"]
 
 QUERIES = 1000
 SINGLE = 200  # queries asked one at a time
+HELD_OUT = 0.1  # of the tracks, at most
 TIE = 1e-5  # cosine, a few times what float32 sums of 512 products differ by
 
 Search = Callable[[NDArray[np.float32], int], tuple[NDArray[np.floating], NDArray[np.integer]]]
@@ -97,7 +99,7 @@ def evaluate_search(
     for one in asked[:SINGLE]:
         search(one[None], k + 1)
     single = len(asked[:SINGLE]) / (perf_counter() - begun)
-    values = recall(vectors, chosen, found, k)
+    values = recall(vectors, asked, found, k, own=chosen)
     return {
         "k": k,
         "queries": len(chosen),
@@ -108,35 +110,77 @@ def evaluate_search(
     }
 
 
+def unseen_recall(
+    vectors: NDArray[np.float32],
+    build: Callable[[NDArray[np.float32]], Search],
+    *,
+    k: int = 10,
+    queries: int = QUERIES,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Recall of queries that are not in the library: an interval over them, and ``queries``.
+
+    Parameters
+    ----------
+    vectors : np.ndarray [n, dim]
+        Prepared; at most a tenth of them are held out as queries.
+    build
+        From the others to a search in them.
+    k, queries, seed
+        As in :func:`evaluate_search`.
+
+    Examples
+    --------
+    >>> def blind(vectors):
+    ...     return lambda asked, count: (np.zeros((len(asked), count)), np.full((len(asked), count), -1))
+    >>> unseen_recall(np.eye(40, dtype=np.float32), blind, k=2)["estimate"]
+    0.0
+    """
+    vectors = check_vectors(vectors)
+    order = np.random.default_rng(seed).permutation(len(vectors))
+    held = max(1, min(queries, int(HELD_OUT * len(vectors))))
+    asked, kept = vectors[order[:held]], vectors[np.sort(order[held:])]
+    k = min(k, len(kept))
+    found = build(kept)(asked, k)[1]
+    return {"queries": held, **asdict(cluster_bootstrap(recall(kept, asked, found, k), bounds=(0, 1)))}
+
+
 def recall(
-    vectors: NDArray[np.float32], queries: NDArray[np.intp], found: NDArray[np.integer], k: int
+    vectors: NDArray[np.float32],
+    asked: NDArray[np.float32],
+    found: NDArray[np.integer],
+    k: int,
+    *,
+    own: NDArray[np.intp] | None = None,
 ) -> NDArray[np.float64]:
     """Recall@k of each query, [m].
 
     Parameters
     ----------
     vectors : np.ndarray [n, dim]
-    queries : np.ndarray [m]
-        Positions of tracks.
-    found : np.ndarray [m, k + 1]
-        Positions in the order found, -1 where there are no more; the query itself does not count.
+    asked : np.ndarray [m, dim]
+        Queries.
+    found : np.ndarray [m, k or more]
+        Positions in the order found, -1 where there are no more.
     k
         Less than n.
+    own : np.ndarray [m], optional
+        Positions of queries that are tracks themselves, and do not count.
 
     Examples
     --------
     >>> line = np.stack([np.cos([0, 1, 2, 3]), np.sin([0, 1, 2, 3])], axis=1)
-    >>> recall(line, np.array([0]), np.array([[0, 1, 3]]), 2).tolist()
+    >>> recall(line, line[:1], np.array([[0, 1, 3]]), 2, own=np.array([0])).tolist()
     [0.5]
     """
-    values = np.empty(len(queries))
+    values = np.empty(len(asked))
     step = max(1, (1 << 22) // len(vectors))
-    for start in range(0, len(queries), step):
-        rows = queries[start : start + step]
-        similarity = vectors[rows] @ vectors.T
-        similarity[np.arange(len(rows)), rows] = -np.inf
+    for start in range(0, len(asked), step):
+        similarity = asked[start : start + step] @ vectors.T
+        if own is not None:
+            similarity[np.arange(len(similarity)), own[start : start + step]] = -np.inf
         bound = np.partition(similarity, -k, axis=1)[:, -k] - TIE  # of the k-th neighbour
-        for number, (row, positions) in enumerate(zip(rows, found[start : start + step], strict=True)):
-            others = np.unique(positions[(positions >= 0) & (positions != row)])
-            values[start + number] = min(int(np.count_nonzero(similarity[number, others] >= bound[number])), k) / k
+        for number, (row, positions) in enumerate(zip(similarity, found[start : start + step], strict=True)):
+            others = np.unique(positions[positions >= 0])
+            values[start + number] = min(int(np.count_nonzero(row[others] >= bound[number])), k) / k
     return values

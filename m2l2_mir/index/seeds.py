@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +55,8 @@ class Seeds:
         Rows of the seeds that are tracks of the library.
     files : tuple of Path
         Audio files among the seeds, whose metadata nobody knows unless they lie in the library too.
+    own : np.ndarray [shape=(u,)]
+        Rows of the library that whole files among the seeds are.
     notes : tuple of str
         What is amiss with them.
     """
@@ -62,6 +64,7 @@ class Seeds:
     vectors: NDArray[np.float32]
     rows: NDArray[np.int64]
     files: tuple[Path, ...] = ()
+    own: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     notes: tuple[str, ...] = ()
 
 
@@ -72,12 +75,12 @@ def seeds_of(index: SimilarityIndex, what: Any, part: Part | None = None) -> See
     ----------
     what : str, Path, array or a sequence of these
         Text is the id of a track if there is such a one, else an audio file; a Path is an audio file; an array is one
-        embedding [width] or [K, d], or several [s, width].
+        embedding [width] or [K, d], or several [s, width]. Of a part, text is the audio file, or that of the track.
 
     Raises
     ------
     InputError
-        It is none of these, or a vector has another width or is not finite.
+        It is none of these, or a vector has another width, is not finite, or is 0.
     AudioError, CheckpointError, StoreError
         A file cannot be used, or there is no model that fits.
     """
@@ -89,9 +92,11 @@ def seeds_of(index: SimilarityIndex, what: Any, part: Part | None = None) -> See
     rows: list[int] = []
     files: list[Path] = []
     notes: list[str] = []
+    whole = part.start is None and part.end is None
     for one in given:
+        if isinstance(one, str) and not whole:
+            one = _file_of(index, one)
         if isinstance(one, str) and (row := int(index.library.rows_of([one])[0])) >= 0:
-            _refuse_part(one, part)
             rows.append(row)
             vectors.append(index.library.rows.take([row]))
         elif isinstance(one, str | os.PathLike):
@@ -107,7 +112,14 @@ def seeds_of(index: SimilarityIndex, what: Any, part: Part | None = None) -> See
             notes += [note] if note else []
         else:
             vectors.append(_checked(index, one))
-    return Seeds(vectors=np.concatenate(vectors), rows=np.array(rows, np.int64), files=tuple(files), notes=tuple(notes))
+    own = [row for path in files for row in _rows_at(index, path)] if whole else []
+    return Seeds(
+        vectors=np.concatenate(vectors),
+        rows=np.array(rows, np.int64),
+        files=tuple(files),
+        own=np.array(own, np.int64),
+        notes=tuple(notes),
+    )
 
 
 def known_rows(index: SimilarityIndex, seeds: Seeds, column: str) -> NDArray[np.int64]:
@@ -120,10 +132,7 @@ def known_rows(index: SimilarityIndex, seeds: Seeds, column: str) -> NDArray[np.
     """
     rows = list(seeds.rows)
     for path in seeds.files:
-        frame = index.library.frame
-        here = np.zeros(0, np.int64)
-        if "path" in frame:
-            here = np.flatnonzero(index.library.alive & (frame["path"] == os.path.abspath(path)).to_numpy())
+        here = _rows_at(index, path)
         if not len(here):
             raise InputError(
                 f"the {column} of {path.name} is not known, since it is no track of the index: name it by a condition, "
@@ -152,9 +161,31 @@ def _checked(index: SimilarityIndex, given: Any) -> NDArray[np.float32]:
         array = array.reshape(1, -1)
     if array.ndim not in (2, 3) or int(np.prod(array.shape[1:])) != index.width:
         raise InputError(f"a vector of the index has {index.width} numbers ({index.slots} slots), not {shape}")
-    return as_vectors(array)
+    vectors = as_vectors(array)
+    if not vectors.any(axis=1).all():
+        raise InputError("a vector of zeros has no direction, and nothing is near it: ask with another")
+    return vectors
 
 
-def _refuse_part(name: str, part: Part) -> None:
-    if part.start is not None or part.end is not None:
-        raise InputError(f"{name!r} is a track of the index, of which no part can be taken: give its audio file")
+def _rows_at(index: SimilarityIndex, path: Path) -> NDArray[np.int64]:
+    """Rows of the tracks that were made of a file."""
+    frame = index.library.frame
+    if "path" not in frame:
+        return np.zeros(0, np.int64)
+    return np.flatnonzero(index.library.alive & (frame["path"] == os.path.abspath(path)).to_numpy())
+
+
+def _file_of(index: SimilarityIndex, name: str) -> str | Path:
+    """The audio file that a part is taken of; the name itself where it is none of a track."""
+    if Path(name).is_file():
+        return Path(name)
+    row = int(index.library.rows_of([name])[0])
+    if row < 0:
+        return name
+    place = index.library.frame["path"].iloc[row] if "path" in index.library.frame else None
+    if not isinstance(place, str) or not Path(place).is_file():
+        raise InputError(
+            f"{name!r} is a track of the index whose audio file is not there, so that no part of it can be taken: give "
+            "a file"
+        )
+    return Path(place)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError, StoreError
-from m2l2_mir.index.backends import Backend, choose, training_sample
+from m2l2_mir.index.backends import Backend
+from m2l2_mir.index.choice import choose, training_sample
 from m2l2_mir.index.preparation import Preparation, prepare
 from m2l2_mir.index.vectors import Rows
 

@@ -1,6 +1,13 @@
-"""How similar random pairs of a library are: the measure by which one similarity is read."""
+"""How similar random pairs of a library are, and neighbours in it: the measures by which one similarity is read.
+
+The k nearest of n tracks are above a share 1 - k/n of random pairs by themselves, noise among noise too. Whether a
+track is as near as neighbours in this library usually are is told by the second measure: its percentile among the
+similarities of random tracks to *their* nearest neighbours. There 50 is usual, and what has nothing like it is low.
+"""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +16,14 @@ from m2l2_mir.index.library import Library
 from m2l2_mir.index.preparation import Preparation
 from m2l2_mir.index.vectors import BLOCK_VALUES
 
-__all__ = ["PAIRS", "percentiles", "random_pairs"]
+if TYPE_CHECKING:
+    from m2l2_mir.index.similarity import SimilarityIndex
+
+__all__ = ["PAIRS", "nearest_similarities", "percentiles", "random_pairs"]
 
 PAIRS = 100_000
 DRAWN = 20_000  # tracks that the pairs are made of
+NEIGHBOURS = 300  # tracks whose nearest neighbours are looked for
 ROUNDING = 1e-6  # the same pair, multiplied in another order
 
 
@@ -38,8 +49,20 @@ def random_pairs(library: Library, preparation: Preparation, seed: int = 0, coun
     return np.sort(similarity)
 
 
+def nearest_similarities(index: SimilarityIndex) -> NDArray[np.float32]:
+    """Similarities of random tracks to their nearest neighbours, sorted; none in a library of one track."""
+    if len(index) < 2:
+        return np.zeros(0, np.float32)
+    rng = np.random.default_rng(index.about["options"]["seed"])
+    drawn = np.sort(rng.permutation(len(index))[:NEIGHBOURS])
+    queries = index.preparation(index.library.rows.take(index.library.live[drawn]))
+    similarity, found = index.search(queries, 2)
+    other = np.where(found[:, 0] == drawn, similarity[:, 1], similarity[:, 0])
+    return np.sort(other[np.isfinite(other)])
+
+
 def percentiles(similarity: NDArray[np.floating], pairs: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Share of random pairs that are no more similar, in percent; NaN where there are no pairs.
+    """Share of such similarities, sorted, that are no higher, in percent; NaN where there are none.
 
     >>> percentiles(np.array([0.5, 2.0]), np.array([0.0, 0.4, 0.6, 0.9], np.float32)).tolist()
     [50.0, 100.0]

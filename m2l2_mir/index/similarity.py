@@ -21,14 +21,16 @@ from numpy.typing import NDArray
 from m2l2_mir.embedding.provenance import utc_now
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.backends import Backend, choose
+from m2l2_mir.index.backends import Backend
+from m2l2_mir.index.candidates import nearest
 from m2l2_mir.index.changes import Changes, advice_on, filled, put, refuse_namesakes
+from m2l2_mir.index.choice import choose
 from m2l2_mir.index.files import Saved, load_parts, save_parts
 from m2l2_mir.index.library import SOURCE, Library, checked_ids, metadata_of
 from m2l2_mir.index.preparation import Preparation, prepare
-from m2l2_mir.index.query import nearest, query
+from m2l2_mir.index.query import query
 from m2l2_mir.index.segments import Segments
-from m2l2_mir.index.similarities import random_pairs
+from m2l2_mir.index.similarities import nearest_similarities, random_pairs
 from m2l2_mir.index.sources import gone, refuse_other_model, source_of, tracks_of
 from m2l2_mir.index.vectors import as_vectors
 
@@ -44,7 +46,7 @@ class SimilarityIndex:
     >>> vectors = rng.normal(size=(50, 2, 4)).astype(np.float32)
     >>> index = SimilarityIndex.from_vectors(vectors, [f"track {n}" for n in range(50)])
     >>> index.query("track 7", k=2).columns.tolist()
-    ['rank', 'track_id', 'similarity', 'percentile']
+    ['rank', 'track_id', 'similarity', 'percentile', 'among_nearest']
     >>> index.query(vectors[7], k=1)["track_id"].item()
     'track 7'
     """
@@ -58,10 +60,13 @@ class SimilarityIndex:
         about: Mapping[str, Any],
         segments: Segments | None = None,
         saved: Saved | None = None,
+        nearest: NDArray[np.float32] | None = None,
     ) -> None:
         self.library, self.preparation, self.backend = library, preparation, backend
         self.pairs = pairs
         """Similarities of random pairs of the library, sorted."""
+        self.nearest = np.zeros(0, np.float32) if nearest is None else nearest
+        """Similarities of random tracks of the library to their nearest neighbours, sorted."""
         self.about = dict(about)
         """slots, pooling, provenance, reasons, options, fitted_rows, created."""
         self.segments = segments
@@ -93,10 +98,10 @@ class SimilarityIndex:
             ``duration`` always come from the store.
         pooling : {"mean", "mean+std"}
             Of a track's chunks.
-        preparation : {"auto", "l2", "centred", "pca"}
+        preparation : {"auto", "l2", "centred", "pca", "whitened"}
             See :mod:`m2l2_mir.index.preparation`.
         exact, memory_mb, factory
-            See :func:`m2l2_mir.index.backends.choose`.
+            See :func:`m2l2_mir.index.choice.choose`.
         segments
             Also index every chunk, for :meth:`find_segment`; the store must have kept them.
         seed
@@ -106,6 +111,12 @@ class SimilarityIndex:
         ------
         InputError, StoreError
             An option is wrong, or the store is damaged, empty, or kept no chunks.
+
+        Notes
+        -----
+        The embeddings of the whole store are in memory, and once more, prepared, in structures that hold them (Flat,
+        HNSW): n * width * 4 bytes each, 2 GiB for 10^6 tracks of 512 numbers. `memory_mb` bounds the structure alone.
+        Chunks (segments) are streamed into a file. What is loaded later is mapped.
         """
         opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
         ids, vectors, table = tracks_of(opened, pooling, metadata)
@@ -195,7 +206,9 @@ class SimilarityIndex:
         }
         backend = filled(library, made, choice, options["seed"])
         pairs = random_pairs(library, made, options["seed"])
-        return cls(library, made, backend, pairs, about, segments)
+        filled_index = cls(library, made, backend, pairs, about, segments)
+        filled_index.nearest = nearest_similarities(filled_index)
+        return filled_index
 
     # What is in it
 

@@ -47,10 +47,10 @@ def explained(preparation: Preparation) -> str:
     """What the contributions of slots are under this preparation, in a sentence."""
     if preparation.projection is None:
         return "Each slot's part of the similarity, exactly: the parts sum to it."
+    how = "whitened projection" if preparation.kind == "whitened" else "projection"
     return (
-        "Each slot's part of the similarity, traced back through the "
-        f"{'whitened ' if preparation.whitened else ''}projection, which mixes slots: the parts sum to the similarity, "
-        "but how it is split between slots is only one way of doing so."
+        f"Each slot's part of the similarity, traced back through the {how}, which mixes slots: the parts sum to the "
+        "similarity, but how it is split between slots is only one way of doing so."
     )
 
 

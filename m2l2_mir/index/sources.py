@@ -15,9 +15,9 @@ from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError, StoreError
 from m2l2_mir.index.library import SOURCE, checked_ids, metadata_of
 
-__all__ = ["COMPARED", "model_name", "refuse_other_model", "tracks_of"]
+__all__ = ["COMPARED", "embeddings_of", "model_name", "refuse_other_model", "tracks_of"]
 
-COMPARED = ("weights_sha256", "features", "loudness", "framing", "resampler", "silence_dbfs")
+COMPARED = ("weights_sha256", "features", "excerpt", "loudness", "framing", "resampler", "silence_dbfs")
 """Settings of a store that decide whether its embeddings may be compared with others."""
 POOLINGS = ("mean", "mean+std")
 _TAKEN = ["path", "duration"]
@@ -39,10 +39,15 @@ def tracks_of(
         raise InputError(f"pooling is {pooling!r}; an index takes one of {', '.join(POOLINGS)}")
     ok = store.ok
     ids = checked_ids(ok["track_id"].tolist(), len(ok))
-    vectors = store.embeddings("flatten" if pooling == "mean" else "mean+std-flatten")
+    vectors = embeddings_of(store, pooling)
     told = metadata_of(ids, metadata)
     own = ok[_TAKEN].assign(**{SOURCE: source_of(store)})
     return ids, vectors, pd.concat([own.drop(columns=[c for c in _TAKEN if c in told]), told], axis=1)
+
+
+def embeddings_of(store: EmbeddingStore, pooling: str) -> NDArray[np.float32]:
+    """Embeddings [n, width] of the tracks of a store that could be embedded, as an index takes them."""
+    return store.embeddings("flatten" if pooling == "mean" else "mean+std-flatten")
 
 
 def source_of(store: EmbeddingStore) -> str:

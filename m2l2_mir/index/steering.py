@@ -10,8 +10,9 @@ Conventions
   or along the line on which the predicted number grows in the library. Elsewhere it stays as it is.
 * A subspace of few of the 512 directions would hardly change a cosine. It is stretched until it holds as much of the
   library's variance as all the rest; `strength` multiplies that.
-* A probe reads what goes along with its label in the music that it was fitted on, and steering moves that along. So the
-  predictions of all probes are told for the question, and for the results before and after.
+* A probe reads what goes along with its label in the music that it was fitted on, and steering moves that along. So
+  what all probes, and labels where the library has them, say of the question and of the results before and after is
+  told: see :mod:`m2l2_mir.index.effects`. Of several seeds it is their mean that is asked with, before and after.
 """
 
 from __future__ import annotations
@@ -19,43 +20,28 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.query import Filters, Hits, mean_direction, ranked, table_of
+from m2l2_mir.index.attributes import Attribute, directions_of, predictions_of
+from m2l2_mir.index.candidates import mean_direction
+from m2l2_mir.index.effects import effects_of
+from m2l2_mir.index.query import Filters, Hits, ranked, table_of
 from m2l2_mir.index.seeds import Part, Seeds, seeds_of
 from m2l2_mir.recipe import close_match
 
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["LESS", "MORE", "Attribute", "Probe", "Steered", "steer"]
+__all__ = ["LESS", "MORE", "Steered", "steer"]
 
 SAMPLED = 5_000  # tracks of the library that moves are measured on
 MORE = ("more", "faster", "higher")
 LESS = ("less", "slower", "lower")
-
-
-class Probe(Protocol):
-    """A saved read-out, such as :class:`m2l2_mir.probe.fitted.FittedProbe`."""
-
-    def directions(self) -> NDArray[np.float64]:
-        """Orthonormal basis [r, K*d] of what it reads, in the coordinates of the embedding."""
-
-    def predict(self, embeddings: NDArray[np.float32]) -> NDArray[Any]:
-        """Estimates [n], numbers or classes, for embeddings [n, K, d]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attribute:
-    """A probe under the name that a wish calls it by."""
-
-    name: str
-    probe: Probe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +53,8 @@ class Steered:
     results : pd.DataFrame
         As :func:`m2l2_mir.index.query.query` gives them; similarity is that of the steered comparison.
     effects : pd.DataFrame
-        A row for each probe: ``attribute``, ``wish``, ``measure``, ``question`` (its prediction), ``before`` and
-        ``after``: the measure over the results of the same search without and with steering.
+        As :func:`m2l2_mir.index.effects.effects_of` gives them, over the results of the same search without and with
+        steering.
     kept
         How many results are the same without steering.
     """
@@ -145,7 +131,7 @@ def steer(
     sample = _sample(index)
     plan = _Plan(view=np.eye(index.width))
     if like:
-        basis = np.linalg.qr(np.concatenate([_directions(index, known[name]) for name in like]).T)[0]
+        basis = np.linalg.qr(np.concatenate([directions_of(index, known[name]) for name in like]).T)[0]
         plan.view = basis @ basis.T
     for name, wish in wishes.items():
         _wished(index, known[name], wish, centre, sample, strength, plan)
@@ -157,11 +143,19 @@ def steer(
         moved = moved + (coordinates - (moved - index.preparation.mean) @ basis.T) @ basis
     preparation = index.preparation.viewed(plan.view)
     direction = mean_direction(preparation(moved.astype(np.float32)))
-    before = ranked(index, seeds, mean_direction(index.preparation(seeds.vectors)), k, index.preparation, filters)
+    before = ranked(index, seeds, mean_direction(index.preparation(centre)), k, index.preparation, filters)
     after = _found(index, seeds, direction, k, preparation, filters, plan, known)
     return Steered(
         results=table_of(index, after, preparation, folded=filters.fold),
-        effects=_effects(index, attributes, centre, before.rows, after.rows, wishes, like, plan),
+        effects=effects_of(
+            index,
+            attributes,
+            centre,
+            np.concatenate([seeds.rows, seeds.own]),
+            (sample, before.rows, after.rows),
+            {**dict.fromkeys(like, "alike"), **{name: str(wish) for name, wish in wishes.items()}},
+            plan.targets,
+        ),
         kept=len(np.intersect1d(before.rows, after.rows)),
     )
 
@@ -176,13 +170,13 @@ def _wished(
     plan: _Plan,
 ) -> None:
     """Add one wish to the plan."""
-    basis = _directions(index, attribute)
+    basis = directions_of(index, attribute)
     inside = basis.T @ basis
     if wish == "any":
         plan.removed.append(basis)
         return
-    mine = _predictions(index, attribute, centre)[0]
-    predicted = _predictions(index, attribute, sample)
+    mine = predictions_of(index, attribute, centre)[0]
+    predicted = predictions_of(index, attribute, sample)
     coordinates = (sample - index.preparation.mean) @ basis.T
     numeric = np.issubdtype(predicted.dtype, np.number)
     if wish == "other":
@@ -234,7 +228,7 @@ def _found(
         vectors = index.library.rows.take(hits.rows)
         wanted = np.ones(len(hits.rows), bool)
         for name, value in plan.excluded.items():
-            wanted &= _predictions(index, known[name], vectors) != value
+            wanted &= predictions_of(index, known[name], vectors) != value
         stay = np.flatnonzero(wanted)[:k]
         if len(stay) == k or len(hits.rows) < fetched:
             return replace(
@@ -244,44 +238,6 @@ def _found(
                 copies=tuple(hits.copies[one] for one in stay),
             )
         fetched *= 4
-
-
-def _effects(
-    index: SimilarityIndex,
-    attributes: Sequence[Attribute],
-    centre: NDArray[np.float32],
-    before: NDArray[np.int64],
-    after: NDArray[np.int64],
-    wishes: Mapping[str, str | float],
-    like: Sequence[str],
-    plan: _Plan,
-) -> pd.DataFrame:
-    """What every probe predicts for the question and for the results without and with steering."""
-    told = []
-    vectors = [index.library.rows.take(rows) for rows in (before, after)]
-    for attribute in attributes:
-        mine = _predictions(index, attribute, centre)[0]
-        numeric = np.issubdtype(np.asarray(mine).dtype, np.number)
-        target = plan.targets.get(attribute.name, mine)
-        measured = []
-        for found in vectors:
-            predicted = _predictions(index, attribute, found) if len(found) else np.zeros(0)
-            if not len(predicted):
-                measured.append(float("nan"))
-            else:
-                measured.append(float(np.median(predicted) if numeric else np.mean(predicted == target)))
-        told.append(
-            {
-                "attribute": attribute.name,
-                "wish": str(wishes.get(attribute.name, "alike" if attribute.name in like else "")),
-                "measure": "median" if numeric else f"share predicted as {target}",
-                "question": mine.item() if isinstance(mine, np.generic) else mine,
-                "before": measured[0],
-                "after": measured[1],
-            }
-        )
-    columns = ["attribute", "wish", "measure", "question", "before", "after"]
-    return pd.DataFrame(told, columns=columns)
 
 
 def _number(name: str, wish: str | float, mine: float, spread: float) -> float:
@@ -310,23 +266,6 @@ def _gain(index: SimilarityIndex, sample: NDArray[np.float32], inside: NDArray[n
         parts = [part @ projection.T for part in parts]
     mine, rest = (float(np.mean(np.sum(np.square(part - part.mean(axis=0)), axis=1))) for part in parts)
     return strength * float(np.sqrt(rest / mine)) if mine > 0 and rest > 0 else strength
-
-
-def _directions(index: SimilarityIndex, attribute: Attribute) -> NDArray[np.float64]:
-    basis = np.asarray(attribute.probe.directions(), np.float64)
-    if basis.ndim != 2 or basis.shape[1] != index.width:
-        raise InputError(
-            f"the probe for {attribute.name} reads {basis.shape[-1]} numbers, the index holds {index.width}: take a "
-            "probe of the same model and pooling"
-        )
-    if not len(basis):
-        raise InputError(f"the probe for {attribute.name} says the same of all tracks: there is nothing to steer by")
-    return basis
-
-
-def _predictions(index: SimilarityIndex, attribute: Attribute, vectors: NDArray[np.floating]) -> NDArray[Any]:
-    shaped = np.asarray(vectors, np.float32).reshape(len(vectors), index.slots, -1)
-    return np.asarray(attribute.probe.predict(shaped))
 
 
 def _sample(index: SimilarityIndex) -> NDArray[np.float32]:

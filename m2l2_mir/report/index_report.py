@@ -11,14 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from m2l2_mir.index.evaluate import Evaluation
-from m2l2_mir.index.evaluation_tables import (
-    footnotes,
-    hubness_table,
-    search_table,
-    section_table,
-    section_title,
-    sentences,
-)
+from m2l2_mir.index.evaluation_tables import hubness_table, search_table, section_table
+from m2l2_mir.index.evaluation_words import footnotes, section_title, sentences
 from m2l2_mir.report import page
 from m2l2_mir.report.drawing import MUTED, RULE, TEXT, canvas
 from m2l2_mir.report.page import escape

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.backends import Backend, choose
+from m2l2_mir.index.backends import Backend
+from m2l2_mir.index.choice import choose
 from m2l2_mir.index.similarity import SimilarityIndex
 
 

@@ -130,7 +130,7 @@ def test_killed_at_every_step(tmp_path, monkeypatch, library, new):
     assert step > 15  # the steps were really met
 
 
-@pytest.mark.parametrize("role", ["backend", "vectors", "tracks", "preparation", "pairs"])
+@pytest.mark.parametrize("role", ["backend", "vectors", "tracks", "preparation", "pairs", "nearest"])
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "other"])
 def test_damage_is_reported_and_never_searched(tmp_path, library, role, damage):
     SimilarityIndex.from_vectors(*library).save(tmp_path / "idx")

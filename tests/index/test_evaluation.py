@@ -13,11 +13,13 @@ import pytest
 from m2l2_mir.audio import save
 from m2l2_mir.errors import InputError
 from m2l2_mir.index import evaluate as module
-from m2l2_mir.index.evaluate import Evaluation, evaluate_index, read_labels
+from m2l2_mir.index.evaluate import Evaluation, evaluate_index
 from m2l2_mir.index.evaluation_results import write_evaluation
-from m2l2_mir.index.evaluation_rows import RANDOM
-from m2l2_mir.index.evaluation_tables import long_table, sentences
+from m2l2_mir.index.evaluation_rows import RANDOM, store_row
+from m2l2_mir.index.evaluation_tables import long_table
+from m2l2_mir.index.evaluation_words import sentences
 from m2l2_mir.index.similarity import SimilarityIndex
+from m2l2_mir.index.tables import read_table
 
 
 def quiet(title: str):
@@ -60,8 +62,11 @@ def test_what_the_artist_filter_shows(library) -> None:
     assert best(scores, "genre", True, RANDOM) == pytest.approx(9 / 29, abs=0.05)
     [without, filtered, _] = scores["sections"]
     assert (without["known"], without["scored"], without["expected"]) == (118, 118, 118)
-    assert without["comparisons"][0]["mark"] == ""
-    assert filtered["comparisons"][0]["mark"] == "not distinguishable"
+    chance, filtered_chance = (
+        next(line["mark"] for line in section["comparisons"] if line["row"] == RANDOM)
+        for section in (without, filtered)
+    )
+    assert (chance, filtered_chance) == ("", "not distinguishable")
     assert without["scores"][0]["groups"] == 30
     assert "not distinguishable from random vectors" in sentences(scores)[1]
     queries = found.queries
@@ -109,6 +114,32 @@ def test_rows_are_scored_on_the_same_tracks(library, tmp_path: Path, rng) -> Non
     assert set(found.queries.groupby("row").size()) == {23}
 
 
+def test_other_preparations_and_baselines_prepared_alike(library, tmp_path: Path, make_store) -> None:
+    vectors, table = library
+    found = evaluated((vectors + 40, table), labels=["artist"])
+    names = [row["name"] for row in found.scores["rows"]]
+    assert names == ["mine", "same embeddings, l2", "same embeddings, pca", RANDOM]
+    assert "prepared otherwise: l2 1.00 (no difference), pca 1.00" in sentences(found.scores)[0]
+    store = make_store("store", {f"t{number:03}": one + 40 for number, one in enumerate(vectors)})
+    for kind in ("l2", "centred"):
+        row = store_row(store, [f"t{number:03}" for number in range(120)], preparation=kind, pooling="mean")
+        flat = (vectors + 40).reshape(120, -1).astype(np.float32)
+        flat = flat - flat.mean(axis=0) if kind == "centred" else flat
+        np.testing.assert_allclose(row.load(0), flat / np.linalg.norm(flat, axis=1, keepdims=True), atol=1e-5)
+    wide = store_row(store, ["t000", "t001"], preparation="l2", pooling="mean+std")
+    assert wide.width == 48
+
+
+def test_recall_of_unseen_queries_where_search_is_approximate(library) -> None:
+    vectors, table = library
+    index = SimilarityIndex.from_vectors(vectors, [f"t{n:03}" for n in range(120)], table, factory="HNSW4,Flat")
+    scores = evaluate_index(index, name="graph", labels=["genre"], k=3, plane="pca", count=quiet).scores
+    assert scores["search"]["recall_unseen"]["queries"] == 12
+    assert "of unseen queries" in sentences(scores)[-1]
+    assert "recall@3, unseen" in long_table(scores)["metric"].tolist()
+    assert "recall_unseen" not in evaluated(library, labels=["genre"]).scores["search"]  # compared with all
+
+
 def test_files_hold_what_was_found(library, tmp_path: Path) -> None:
     found = evaluated(library)
     write_evaluation(tmp_path / "new" / "out", found, report="<html></html>", command="m2l2 index evaluate")
@@ -116,7 +147,7 @@ def test_files_hold_what_was_found(library, tmp_path: Path) -> None:
     scores = json.loads((out / "scores.json").read_text())
     assert scores["command"] == "m2l2 index evaluate"
     assert len(scores["sentences"]) == 5
-    assert len(pd.read_parquet(out / "queries.parquet")) == len(found.queries) == 2 * (118 + 118 + 120 + 120)
+    assert len(pd.read_parquet(out / "queries.parquet")) == len(found.queries) == 4 * (118 + 118 + 120 + 120)
     assert pd.read_parquet(out / "tracks.parquet")["track_id"].tolist() == [f"t{number:03}" for number in range(120)]
     lines = pd.read_csv(out / "scores.csv")
     assert lines.shape == long_table(scores).shape
@@ -134,12 +165,12 @@ def test_files_hold_what_was_found(library, tmp_path: Path) -> None:
 def test_labels_from_a_table(library, tmp_path: Path) -> None:
     vectors, _ = library
     (tmp_path / "labels.csv").write_text("track_id,mood\n" + "".join(f"t{n:03},m{n % 2}\n" for n in range(0, 120, 3)))
-    table = read_labels(tmp_path / "labels.csv")
+    table = read_table(tmp_path / "labels.csv")
     found = evaluated((vectors, pd.DataFrame({"mood": ["old"] * 120})), labels=["mood"], table=table)
     assert found.scores["sections"][0]["known"] == 40
     (tmp_path / "bad.csv").write_text("trackid,mood\na,b\n")
     with pytest.raises(InputError, match="did you mean 'trackid'"):
-        read_labels(tmp_path / "bad.csv")
+        read_table(tmp_path / "bad.csv")
     for bad, message in (
         (table.assign(track_id="t000"), "twice"),
         (table.assign(track_id=table["mood"] + table.index.astype(str)), "know none"),

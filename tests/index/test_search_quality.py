@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2l2_mir.index.search_quality import evaluate_search, recall
+from m2l2_mir.index.search_quality import evaluate_search, recall, unseen_recall
 
 
 @pytest.fixture
@@ -38,9 +38,23 @@ def test_recall_is_the_share_that_is_found(vectors, forgotten) -> None:
 def test_copies_count_for_each_other_and_the_query_for_none(rng) -> None:
     vectors = np.repeat(np.eye(3), [4, 1, 1], axis=0)  # four copies
     lists = np.array([[0, 3, 2], [0, 4, 5], [0, 0, 0]])
-    assert recall(vectors, np.array([0, 0, 1]), lists, 2).tolist() == [1, 0, 0.5]
+    assert recall(vectors, vectors[[0, 0, 1]], lists, 2, own=np.array([0, 0, 1])).tolist() == [1, 0, 0.5]
 
 
 def test_two_tracks_and_one() -> None:
     assert evaluate_search(np.eye(2), forgetful(np.eye(2), 0), {})["recall"]["estimate"] == 1
     assert evaluate_search(np.eye(2)[:1], forgetful(np.eye(2), 0), {}) == {}
+
+
+@pytest.mark.parametrize("forgotten", [0, 90])
+def test_unseen_queries_are_not_in_what_is_searched(vectors, forgotten) -> None:
+    built = []
+
+    def build(kept):
+        built.append(kept)
+        return forgetful(kept, forgotten)
+
+    found = unseen_recall(vectors, build, k=5)
+    assert found["queries"] == 40
+    assert len(built[0]) == 360
+    assert found["estimate"] == pytest.approx(1 - forgotten / 360, abs=0.06)

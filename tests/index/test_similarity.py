@@ -91,7 +91,8 @@ def test_a_store_is_followed_exactly(make_store, library):
     changes = index.add(folder)
     assert (changes.added, changes.updated, changes.removed, changes.unchanged) == (("t31",), ("t03",), (), 29)
     assert index.metadata.set_index("track_id")["title"]["t03"] == "Three"
-    index.add(folder, metadata=pd.DataFrame({"track_id": ["t04"], "title": ["Four"]}))
+    changes = index.add(folder, metadata=pd.DataFrame({"track_id": ["t03", "t04"], "title": ["Three", "Four"]}))
+    assert (changes.updated, changes.relabelled, changes.unchanged) == ((), ("t04",), 30)
     assert index.metadata.set_index("track_id")["title"][["t03", "t04"]].tolist() == ["Three", "Four"]
     assert index.add(folder, files="checked").removed == ("t05",)
     other = make_store("other", {"x": vectors[50]})
@@ -105,7 +106,8 @@ def test_namesakes_of_two_stores_are_refused(make_store, library):
     index = SimilarityIndex.build(make_store("one", {"a": vectors[0], "b": vectors[1]}))
     with pytest.raises(InputError, match=r"'b' is in the index already, from .*one"):
         index.add(make_store("two", {"b": vectors[2]}))
-    assert index.add(make_store("copy", {"b": vectors[1]})).unchanged == 1
+    changes = index.add(make_store("copy", {"b": vectors[1]}))
+    assert (changes.relabelled, changes.moved, changes.unchanged) == (("b",), 1, 0)
 
 
 def test_a_disk_that_is_not_mounted_removes_nothing(make_store, library):
@@ -129,6 +131,10 @@ def test_another_models_embeddings_are_refused_with_both_names(make_store, libra
     quiet = {**provenance["settings"], "loudness": -23.0}
     other = make_store("three", {"b": vectors[1]}, provenance={**provenance, "settings": quiet})
     with pytest.raises(StoreError, match=r"loudness = -23\.0, the index with loudness = None"):
+        index.add(other)
+    short = {**provenance["settings"], "excerpt": [10.0, 3.0]}
+    other = make_store("four", {"b": vectors[1]}, provenance={**provenance, "settings": short})
+    with pytest.raises(StoreError, match=r"excerpt = \[10\.0, 3\.0\], the index with excerpt = None"):
         index.add(other)
     with pytest.raises(StoreError, match="made from plain vectors"):
         SimilarityIndex.from_vectors(vectors[:1], ["a"]).add(other)
@@ -165,6 +171,24 @@ def test_random_pairs_are_of_different_tracks(library):
     assert np.all(np.diff(pairs) >= 0)
 
 
+def test_noise_has_a_nearest_neighbour_but_none_as_near_as_tracks_have(rng):
+    """Its percentile among random pairs is as high as that of a track: among the nearest it is not."""
+    centres = rng.normal(size=(100, 16))
+    vectors = np.repeat(centres, 4, axis=0) + 0.3 * rng.normal(size=(400, 16))
+    index = SimilarityIndex.from_vectors(vectors, [str(row) for row in range(400)])
+    cosine = by_hand(vectors)
+    np.fill_diagonal(cosine, -1)
+    drawn = index.query("7", k=2)
+    share = 100 * np.mean(cosine.max(axis=1) <= cosine[7].max() + 1e-6)
+    assert drawn["among_nearest"][0] == pytest.approx(share, abs=6)  # of 300 of the 400
+    noise = [index.query(one, k=1).iloc[0] for one in rng.normal(size=(20, 16))]
+    assert np.median([one["percentile"] for one in noise]) > 97
+    assert np.median([one["among_nearest"] for one in noise]) < 5
+    before = index.nearest
+    index.add_vectors(vectors + 1e-3, [f"copy {row}" for row in range(400)])
+    assert np.median(index.nearest) > 0.999 > np.median(before)
+
+
 def test_degenerate_libraries_have_defined_answers():
     empty = SimilarityIndex.from_vectors(np.zeros((0, 3)), [])
     assert len(empty.query(np.ones(3))) == 0
@@ -176,7 +200,8 @@ def test_degenerate_libraries_have_defined_answers():
     assert len(one.query("a")) == 0
     zero = SimilarityIndex.from_vectors([[0.0, 0.0], [1.0, 0.0]], ["zero", "b"])
     assert zero.query("zero")["similarity"].item() == 0
-    assert zero.query(np.zeros(2), k=9)["similarity"].tolist() == [0, 0]
+    with pytest.raises(InputError, match="zeros has no direction"):
+        zero.query(np.zeros(2), k=9)
     zero.remove(["zero", "b"])
     assert len(zero.query(np.ones(2))) == 0
     assert zero.add_vectors([[3.0, 4.0]], ["c"]).added == ("c",)
@@ -208,7 +233,7 @@ def test_bad_vectors_and_ids(vectors, ids, match):
         ([], {}, "nothing to start from"),
         ({"a": 1}, {}, "cannot start from dict"),
         ("t01", {"k": 0}, "k must be at least 1"),
-        ("t01", {"start": 3.0}, "of which no part can be taken"),
+        ("t01", {"start": 3.0}, "so that no part of it can be taken"),
         ("t01", {"weights": [1, 1]}, "4 slots need as many weights"),
     ],
 )

@@ -1,11 +1,14 @@
 """Steering in a library whose attributes lie along known axes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.index import candidates
+from m2l2_mir.index.attributes import Attribute
 from m2l2_mir.index.similarity import SimilarityIndex
-from m2l2_mir.index.steering import Attribute, steer
+from m2l2_mir.index.steering import steer
 
 K, D = 2, 8
 
@@ -76,7 +79,7 @@ def test_more_strength_comes_nearer_to_the_number(index, attributes):
 
 def test_a_class_is_found_and_the_rest_is_told(index, attributes):
     steered = steer(index, "5", attributes, 20, but={"genre": "folk"})
-    assert effect(steered, "genre")["measure"] == "share predicted as folk"
+    assert effect(steered, "genre")["measure"] == "share that is folk"
     assert effect(steered, "genre")["after"] > 0.8 > effect(steered, "genre")["before"]
     assert effect(steered, "tempo")["wish"] == ""
     with pytest.raises(InputError, match="no track is predicted as genre 'rok'; did you mean 'rock'"):
@@ -108,6 +111,52 @@ def test_like_compares_in_the_subspace_only(index, attributes):
     expected = np.sort((unit @ unit[5])[np.arange(600) != 5])[::-1][:10]
     np.testing.assert_allclose(steered.results["similarity"], expected, atol=1e-5)
     assert effect(steered, "genre")["wish"] == "alike"
+
+
+def test_labels_judge_what_a_probe_has_steered_by(rng, attributes):
+    """The probe finds what it seeks; that its classes are no genres only the labels tell."""
+    vectors = rng.normal(size=(600, K, D)).astype(np.float32)
+    tempo = Axis(0).predict(vectors) + 5 * rng.normal(size=600)
+    table = pd.DataFrame({"genre": np.array(["jazz", "rock", "folk"])[rng.integers(3, size=600)], "tempo": tempo})
+    index = SimilarityIndex.from_vectors(vectors, [str(row) for row in range(600)], table)
+    steered = steer(index, "5", attributes, 40, but={"genre": "folk", "tempo": "faster"})
+    effects = steered.effects.set_index(["attribute", "measured by"])
+    assert effects.loc[("genre", "the same probe"), "after"] > 0.6
+    labels = effects.loc[("genre", "labels")]
+    assert labels["library"] == pytest.approx(np.mean(table["genre"] == "folk"))
+    assert labels["after"] == pytest.approx(np.mean(steered.results["genre"] == "folk"))
+    assert abs(labels["after"] - labels["library"]) < 0.25
+    assert labels["question"] == table["genre"][5]
+    assert effects.loc[("tempo", "labels"), "after"] == pytest.approx(steered.results["tempo"].median())
+    assert effects.loc[("tempo", "labels"), "after"] > effects.loc[("tempo", "labels"), "library"] + 5
+    assert set(effects["results"]) == {40}
+    other = steer(index, "5", attributes, 20, but={"genre": "other"}).effects
+    assert other["measured by"].tolist() == ["probe", "labels", "by construction", "labels"]
+    assert other["after"][2] == 0
+
+
+def test_before_and_after_of_several_seeds_begin_at_the_same_place(rng, attributes):
+    vectors = rng.normal(size=(600, K, D)).astype(np.float32)
+    vectors[6] *= 5  # the mean of embeddings is not between their directions
+    index = SimilarityIndex.from_vectors(vectors, [str(row) for row in range(600)], preparation="l2")
+    steered = steer(index, ["5", "6"], attributes, 11, but={"genre": "any"})
+    mean = vectors[[5, 6]].mean(axis=0).reshape(-1)
+    order = np.argsort(-(index.vectors() @ mean))
+    nearest = order[~np.isin(order, [5, 6])][:11]
+    assert effect(steered, "tempo")["before"] == pytest.approx(np.median(Axis(0).predict(vectors[nearest])))
+
+
+def test_a_shortlist_serves_a_steered_search_of_a_large_library(rng, attributes, monkeypatch):
+    vectors = rng.normal(size=(4000, K, D)).astype(np.float32)
+    index = SimilarityIndex.from_vectors(vectors, [str(row) for row in range(4000)], preparation="centred")
+    wishes = ({"but": {"genre": "any"}}, {"but": {"tempo": "faster"}})
+    true = [steer(index, "5", attributes, 10, **one).results["track_id"] for one in wishes]
+    monkeypatch.setattr(candidates, "SCANNED", 1000)
+    monkeypatch.setattr(candidates, "SHORTLIST", 800)
+    monkeypatch.setattr(candidates, "RESCORED", 1)
+    short = [steer(index, "5", attributes, 10, **one).results["track_id"] for one in wishes]
+    for one, other in zip(true, short, strict=True):
+        assert len(set(one) & set(other)) >= 9
 
 
 def test_steering_under_principal_components(rng, attributes):

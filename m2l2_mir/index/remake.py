@@ -1,0 +1,64 @@
+"""The command that makes an index again as it was: its stores, its options, and its metadata."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from m2l2_mir.errors import StoreError
+from m2l2_mir.index.files import ALIVE
+from m2l2_mir.index.library import SOURCE
+from m2l2_mir.index.persist import check_file
+from m2l2_mir.index.tables import FROM_STORE, ID
+
+__all__ = ["command"]
+
+DEFAULTS = {"preparation": "auto", "memory_mb": None, "factory": None, "seed": 0}
+SWITCHES = ("exact", "segments")
+
+
+def command(folder: Path, manifest: Mapping[str, Any]) -> str:
+    """What to type so that an index becomes what it was, though some of its files are damaged.
+
+    Parameters
+    ----------
+    folder
+        Of the index.
+    manifest
+        What it says of itself, sound.
+    """
+    about = manifest["about"]
+    sources = [shlex.quote(source) for source in about.get("sources", ())]
+    if not sources:
+        return "put back a copy, or make it again from the vectors that it was made of: SimilarityIndex.from_vectors"
+    place, options = shlex.quote(str(folder)), about["options"]
+    given = [] if about["pooling"] == "mean" else [f"--pooling {about['pooling']}"]
+    given += [
+        f"--{name.replace('_', '-')} {shlex.quote(str(options[name]))}"
+        for name, default in DEFAULTS.items()
+        if options.get(name, default) != default
+    ]
+    given += [f"--{name}" for name in SWITCHES if options.get(name)]
+    kept, metadata, told = _metadata(folder, manifest)
+    steps = [*kept, " ".join(["m2l2 index build", sources[0], "--out", place, "--overwrite", *given, *metadata])]
+    steps += [" ".join(["m2l2 index add", place, source, *metadata]) for source in sources[1:]]
+    return " && ".join(steps) + told
+
+
+def _metadata(folder: Path, manifest: Mapping[str, Any]) -> tuple[list[str], list[str], str]:
+    """What keeps the metadata while the index is made again, the option that gives it back, and what to say of it."""
+    lost = " (give --metadata again: the table of tracks is damaged)"
+    try:
+        path = check_file(folder, manifest["files"]["tracks"][0], whole=True)
+        columns = set(pq.read_schema(path).names)
+    except (StoreError, OSError, pa.ArrowException):
+        return [], [], lost
+    if columns <= {ID, SOURCE, ALIVE, *FROM_STORE}:
+        return [], [], ""
+    aside = shlex.quote(str(folder.with_name(f"{folder.name}-metadata.parquet")))
+    return [f"cp {shlex.quote(str(path))} {aside}"], [f"--metadata {aside}"], ""
