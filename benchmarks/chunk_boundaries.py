@@ -3,9 +3,11 @@
 Recordings of more than 30 s are encoded once and decoded by each method of the model (two-step, single-step, parallel),
 and chunk by chunk: each chunk from noise of its own, knowing nothing of its neighbours. SI-SDR, log-spectral distance
 and spectral flux beyond that of the reference, where chunks meet and as long in the middle of chunks; the difference
-with a 95 % interval, clustered by blocks of 10 chunks of a recording. Drift: level and log-spectral distance of each
-chunk over time, slope a minute with an interval over recordings (or blocks of one). The STFT round trip of the model,
-which knows no chunks, shows what the figures are where nothing happens at boundaries.
+with a 95 % interval, clustered by blocks of 10 chunks of a recording. Drift: what level and log-spectral distance of a
+chunk are beyond those of the same chunk decoded from the same latents chunk by chunk, which cannot drift, so that the
+music's own course is taken off; the slope a minute of one line with an intercept for each recording, in which long
+recordings count most, with a jackknife interval over recordings (none for a single one). The STFT round trip of the
+model, which knows no chunks, shows what the figures are where nothing happens at boundaries.
 
     m2l2 corpus fetch free-music --out music --only test
     python benchmarks/chunk_boundaries.py --data music --model model.safetensors
@@ -15,15 +17,16 @@ which knows no chunks, shows what the figures are where nothing happens at bound
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
-from itertools import pairwise
 from time import perf_counter
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import torch
 from _common import argument_parser, interval, machine, table, write_results
 from _held_out import SILENCE, Waveform, held_out, waveforms
@@ -36,7 +39,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.model import decoding, spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
-from m2l2_mir.probe.statistics import cluster_bootstrap
+from m2l2_mir.probe.statistics import bootstrap_statistic, cluster_bootstrap
 from m2l2_mir.quality.boundaries import FIGURES, boundary_figures
 
 LEAST_SECONDS = 30.0
@@ -47,8 +50,11 @@ UNITS = {
     "si_sdr": "SI-SDR (dB)",
     "log_spectral_distance": "log-spectral distance (dB)",
     "excess_flux": "excess flux (dB)",
+    "level": "level (dB)",
 }
+DRIFTING = ("level", "log_spectral_distance")
 
+Recordings = Mapping[str, Mapping[str, Any]]  # what boundary_figures gives, by name
 Rebuild = Callable[[Music2Latent2, Waveform, Tensor], NDArray[np.floating]]
 
 
@@ -66,6 +72,9 @@ def main() -> None:
             measured[row] = measure(model, pieces, latents, rebuild)
         except InputError as error:  # a method that this model does not have
             print(f"{row} left out: {error}", file=sys.stderr, flush=True)
+    for row, found in measured.items():
+        if row not in (ROUND_TRIP, CHUNKWISE) and CHUNKWISE in measured:
+            found["drift"] = drift(found["of_chunk"], measured[CHUNKWISE]["of_chunk"])
     results = {
         "model": {"name": model.config.name, "weights_id": model.weights_id, "trained": model.trained},
         "chunk_seconds": model.config.chunk_seconds,
@@ -78,7 +87,7 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argument_parser(__doc__, data=True)
-    parser.add_argument("--model", default="random:m2l2-small", metavar="M", help="see m2l2_mir.load_model")
+    parser.add_argument("--model", default="m2l2-small", metavar="M", help="see m2l2_mir.load_model")
     parser.add_argument("--hold-out", nargs="+", default=["test"], metavar="NAME", help="collections (default: test)")
     parser.add_argument("--files", type=int, default=8, help="recordings, at most (default: 8)")
     parser.add_argument("--minutes", type=float, default=5, help="of each recording, at most (default: 5)")
@@ -153,7 +162,7 @@ def decode_chunkwise(model: Music2Latent2, latents: Tensor, samples: int, seed: 
 def measure(
     model: Music2Latent2, pieces: dict[str, Waveform], latents: dict[str, Tensor], rebuild: Rebuild
 ) -> dict[str, Any]:
-    """Rebuild each recording; figures at boundaries and inside, their difference, drift, speed."""
+    """Rebuild each recording; figures at boundaries and inside, their difference, speed."""
     config = model.config
     found: dict[str, dict[str, NDArray[np.float64]]] = {}
     speed = []
@@ -176,25 +185,35 @@ def measure(
             "difference": asdict(cluster_bootstrap(at - inside, blocks)),
         }
     listed = {name: {figure: values.tolist() for figure, values in one.items()} for name, one in found.items()}
-    return {"compared": compared, "drift": drift(found), "of_chunk": listed, "x_real_time": speed}
+    return {"compared": compared, "of_chunk": listed, "x_real_time": speed}
 
 
-def drift(found: dict[str, dict[str, NDArray[np.float64]]]) -> dict[str, dict[str, Any]]:
-    """Slope a minute of level and log-spectral distance: of each recording, or of each third of a single one."""
-    slopes: dict[str, list[float]] = {"level": [], "log_spectral_distance": []}
-    for one in found.values():
-        parts = [slice(None)] if len(found) > 1 else thirds(len(one["level"]))
-        for figure, values in (("level", one["level"]), ("log_spectral_distance", one["log_spectral_distance"][:, 1])):
-            for part in parts:
-                minutes, kept = one["seconds"][part] / 60, np.isfinite(values[part])
-                if kept.sum() > 2:
-                    slopes[figure].append(float(np.polyfit(minutes[kept], values[part][kept], 1)[0]))
-    return {figure: asdict(cluster_bootstrap(values or [np.nan])) for figure, values in slopes.items()}
+def drift(found: Recordings, chunkwise: Recordings) -> dict[str, dict[str, Any]]:
+    """Slope a minute of level and log-spectral distance beyond those of chunk-by-chunk decoding, with an interval."""
+    slopes = {}
+    for figure in DRIFTING:
+        parts = []
+        for name, one in found.items():
+            beyond = of_chunks(one, figure) - of_chunks(chunkwise[name], figure)
+            parts.append(
+                pd.DataFrame({"recording": name, "minutes": np.asarray(one["seconds"]) / 60, "beyond": beyond})
+            )
+        chunks = pd.concat(parts).dropna()
+        slopes[figure] = asdict(bootstrap_statistic(slope, chunks, chunks["recording"]))
+    return slopes
 
 
-def thirds(chunks: int) -> list[slice]:
-    edges = np.linspace(0, chunks, 4).astype(int)
-    return [slice(low, high) for low, high in pairwise(edges)]
+def of_chunks(found: Mapping[str, Any], figure: str) -> NDArray[np.float64]:
+    """Values of a figure, those inside chunks where it has others at boundaries; nan where it has none."""
+    values = np.asarray(found[figure], dtype=np.float64)
+    return values if values.ndim == 1 else values[:, 1]
+
+
+def slope(chunks: pd.DataFrame) -> float:
+    """Of the line through all chunks that has an intercept for each recording; nan where all are as short as one."""
+    centred = chunks[["minutes", "beyond"]] - chunks.groupby("recording")[["minutes", "beyond"]].transform("mean")
+    spread = float((centred["minutes"] ** 2).sum())
+    return float((centred["minutes"] * centred["beyond"]).sum()) / spread if spread else math.nan
 
 
 # What to read
@@ -223,17 +242,31 @@ def summary(results: dict[str, Any]) -> str:
             means = [f"{compared[place]['estimate']:.2f}" for place in ("at", "inside")]
             lines.append([row, UNITS[figure], *means, interval(compared["difference"])])
     parts.append(table(["", "", "at", "inside", "difference"], lines))
-    slopes = [
-        [
-            row,
-            interval(found["drift"]["level"]),
-            interval(found["drift"]["log_spectral_distance"]),
-            f"{statistics.median(found['x_real_time']):.1f}",
-        ]
-        for row, found in results["rows"].items()
-    ]
-    parts.append(table(["drift a minute", "level (dB)", "log-spectral distance (dB)", "x real time"], slopes))
+    slopes = []
+    for row, found in results["rows"].items():
+        if "drift" in found:
+            parts.append(drift_sentence(row, found["drift"], trained=model["trained"]))
+        drifts = [interval(found["drift"][figure]) if "drift" in found else "" for figure in DRIFTING]
+        slopes.append([row, *drifts, f"{statistics.median(found['x_real_time']):.1f}"])
+    minutes = [seconds / 60 for seconds in results["recordings"].values()]
+    parts.append(
+        "Drift a minute, beyond chunk-by-chunk decoding of the same latents, each with its 95 % interval, over "
+        f"recordings of {min(minutes):.1f} to {max(minutes):.1f} min."
+    )
+    parts.append(table(["", *(f"drift: {UNITS[figure]}" for figure in DRIFTING), "x real time"], slopes))
     return "\n\n".join(parts)
+
+
+def drift_sentence(row: str, found: Mapping[str, Mapping[str, float]], *, trained: bool) -> str:
+    """Say which figures drift, beyond their interval."""
+    noise = "" if trained else " (untrained weights: no finding)"
+    if math.isnan(found["level"]["low"]):
+        return f"{row}: whether it drifts cannot be told from a single recording{noise}."
+    told = [figure for figure in DRIFTING if not found[figure]["low"] <= 0 <= found[figure]["high"]]
+    if not told:
+        return f"{row}: no drift is told{noise}."
+    slopes = " and ".join(f"{UNITS[figure]} by {interval(found[figure])} a minute" for figure in told)
+    return f"{row}: drifts, {slopes}{noise}."
 
 
 def draw(results: dict[str, Any]) -> Figure:

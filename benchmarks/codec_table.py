@@ -2,14 +2,16 @@
 
 Held-out excerpts through our checkpoints (and codicodec or music2latent, whose weights --model takes as well), EnCodec
 and DAC where a folder of their weights is given, Opus at 8, 16 and 32 kbit/s, the STFT round trip and noise with the
-spectrum and level of the excerpt. ViSQOL where visqol-python is installed; FAD on VGGish and FAD_clap where weights are
-given; fad_logmel always. Means over excerpts with 95 % intervals clustered by piece. Published numbers stand apart:
-other music, other pipelines, not comparable.
+spectrum and level of the excerpt. ViSQOL where visqol-python is installed; KAD and FAD on VGGish and CLAP where weights
+are given, on log-mel statistics always. Means over excerpts with 95 % intervals clustered by piece. Published numbers
+stand apart: other music, other pipelines, not comparable.
 
-All rows are compared at the rate and in the channels of the first --model.
+All rows are compared at the rate and in the channels of the first --model. What codes at another rate hears the clips
+resampled; what codes stereo gets a mono clip in both channels, at the rate of stereo, and their mean is compared; what
+codes mono takes the channels of stereo one by one, at twice its rate.
 
     m2l2 corpus fetch free-music --out music --only test
-    python benchmarks/codec_table.py --data music --model model.safetensors --model codicodec.pt
+    python benchmarks/codec_table.py --data music --model model.safetensors --model codicodec --model music2latent
     python benchmarks/codec_table.py --data music --codec dac=dac_44khz/ --embedder vggish=vggish.pth
     python benchmarks/codec_table.py --data music --model random:m2l2-tiny --quick
 """
@@ -20,7 +22,6 @@ import argparse
 import math
 import statistics
 import sys
-from _codecs import FOLDERS, Codec, latent, opus_at, round_trip
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -29,12 +30,15 @@ from typing import Any
 
 import numpy as np
 from _common import argument_parser, interval, machine, table, write_results
+from _compared import FOLDERS, Codec, latent, opus_at, round_trip
+from _distances import distances
 from _held_out import Clip, add_options, listen
 from numpy.typing import NDArray
 
 from m2l2_mir.errors import M2L2Error
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.model.decoding import Method
 from m2l2_mir.probe.statistics import cluster_bootstrap
 from m2l2_mir.quality.baseline import shaped_noise
 from m2l2_mir.quality.embedders import Embed, read_embedder
@@ -43,11 +47,12 @@ from m2l2_mir.quality.visqol import INSTALL, has_visqol, visqol
 from m2l2_mir.reconstruct import default_method
 
 OPUS_KBPS = (8, 16, 32)
-COLUMNS = {
-    "fad_clap": "FAD_clap",
-    "fad_vggish": "FAD (VGGish)",
-    "fad_torchcrepe": "fad_torchcrepe",
-    "fad_logmel": "fad_logmel",
+PARALLEL: Method = "parallel"
+COLUMNS = {  # embedder: names of KAD and FAD on it
+    "clap": ("KAD_clap", "FAD_clap"),
+    "vggish": ("KAD (VGGish)", "FAD (VGGish)"),
+    "torchcrepe": ("kad_torchcrepe", "fad_torchcrepe"),
+    "logmel": ("kad_logmel", "fad_logmel"),
 }
 PUBLISHED = [
     # On MusicCaps, as the authors of CoDiCodec report them (arXiv 2509.09836).
@@ -111,7 +116,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", help="cpu, cuda, auto (default: auto)")
     add_options(parser)
     options = parser.parse_args()
-    options.model = options.model or ["random:m2l2-small"]
+    options.model = options.model or ["m2l2-small"]
     options.embedder = list(dict.fromkeys(["logmel", *(options.embedder or [])]))
     if unknown := [text for text in options.codec if text.partition("=")[0] not in FOLDERS or "=" not in text]:
         parser.error(f"--codec {unknown[0]}: give {' or '.join(f'{name}=FOLDER' for name in FOLDERS)}")
@@ -141,16 +146,12 @@ def codecs(options: argparse.Namespace, models: Sequence[Music2Latent2], missing
     for text in options.codec:
         name, _, folder = text.partition("=")
         try:
-            yield from FOLDERS[name](Path(folder), config.sample_rate, str(models[0].device))
+            yield from FOLDERS[name](Path(folder), config.sample_rate, config.channels, str(models[0].device))
         except M2L2Error as error:
             missing.append(f"{name}: {str(error).replace(folder, 'its folder')}")
     for label, model in labelled(models):
-        if (model.config.sample_rate, model.config.channels) != (config.sample_rate, config.channels):
-            missing.append(f"{label}: hears another rate or number of channels than the first model; run it alone")
-            continue
-        first = default_method(model)
-        for method in dict.fromkeys([first, "parallel"]):
-            yield latent(model, label, method)  # type: ignore[arg-type]
+        for method in dict.fromkeys([default_method(model), PARALLEL]):
+            yield latent(model, label, method, sample_rate=config.sample_rate, channels=config.channels)
     yield Codec(
         name="noise with its spectrum and level (floor)",
         rate="-",
@@ -188,7 +189,7 @@ def measure(
         "rate": codec.rate.format(kbps=statistics.median(bits) if bits else math.nan),
         "of_clip": columns,
         "mean": {name: asdict(cluster_bootstrap(values, pieces)) for name, values in columns.items()},
-        **{f"fad_{name}": set_figures(references[name], found, pieces) for name, found in embeddings.items()},
+        "sets": {name: set_figures(references[name], found, pieces) for name, found in embeddings.items()},
         "x_real_time": speed,
     }
 
@@ -206,8 +207,10 @@ def summary(results: dict[str, Any]) -> str:
     parts = [
         f"{len(results['clips'])} excerpts of {results['seconds']:g} s from {results['pieces']} held-out pieces, at "
         f"{results['sample_rate'] / 1000:g} kHz, {sound}. Weights: {weights}. Means over excerpts with 95 % intervals "
-        "clustered by piece; Fréchet distances with a jackknife interval over pieces, lower is better. Rate: measured "
-        "kbit/s, or samples for each number of the code (64x). Speed of coding and decoding in times real time."
+        "clustered by piece; KAD and FAD with a jackknife interval over pieces, lower is better: KAD without bias, "
+        f"FAD with that of {results['pieces']} pieces. Rate: kbit/s as counted in the files that were written or as "
+        "the codec states it (nominal), or numbers of the code a second, and samples of the clip for each (64x). What "
+        "codes stereo gets mono in both channels, at its full rate. Speed of coding and decoding in times real time."
     ]
     parts.append(measured_table(results))
     if results["missing"]:
@@ -222,7 +225,7 @@ def summary(results: dict[str, Any]) -> str:
 
 def measured_table(results: dict[str, Any]) -> str:
     first = next(iter(results["rows"].values()))
-    distances = [name for name in COLUMNS if name in first]
+    embedders = [name for name in COLUMNS if name in first["sets"]]
     with_visqol = "visqol" in first["mean"]
     lines = [
         [
@@ -230,13 +233,13 @@ def measured_table(results: dict[str, Any]) -> str:
             row["rate"],
             interval(row["mean"]["si_sdr"], digits=1),
             *([interval(row["mean"]["visqol"])] if with_visqol else []),
-            *(f"{row[one]['fad']:.3g} [{row[one]['low']:.3g}, {row[one]['high']:.3g}]" for one in distances),
+            *(cell for embedder in embedders for cell in distances(row["sets"][embedder])),
             interval(row["mean"]["log_spectral_distance"]),
             f"{statistics.median(row['x_real_time']):.1f}",
         ]
         for name, row in results["rows"].items()
     ]
-    shown = [*(["ViSQOL"] if with_visqol else []), *(COLUMNS[name] for name in distances)]
+    shown = [*(["ViSQOL"] if with_visqol else []), *(column for name in embedders for column in COLUMNS[name])]
     return table(["", "rate", "SI-SDR (dB)", *shown, "log-spectral distance (dB)", "x real time"], lines)
 
 

@@ -51,7 +51,7 @@ MEL = f"log-mel mean ({MEL_BANDS} numbers)"
 def main() -> None:
     parser = argument_parser(__doc__, data=True)
     parser.add_argument(
-        "--model", default="random:m2l2-small", metavar="M", help="see m2l2_mir.load_model (default: %(default)s)"
+        "--model", default="m2l2-small", metavar="M", help="see m2l2_mir.load_model (default: %(default)s)"
     )
     parser.add_argument("--device", default="cpu", help="cpu, cuda, auto (default: cpu)")
     parser.add_argument("--excerpts", type=int, default=100, help="at most so many (default: 100)")

@@ -1,10 +1,12 @@
 """How much noise the chunk before should carry when the next is generated: sigma_cond, with and without refinement.
 
 The paper's experiment: held-out excerpts are encoded once and decoded autoregressively at each sigma_cond, two-step
-(each chunk is refined once, with the chunk after it) and single-step (it is not). Fréchet distances by the embedders
-named (fad_logmel always), with a jackknife interval over pieces; SI-SDR and log-spectral distance of excerpts, means
-with 95 % bootstrap intervals clustered by piece. The sentence "optimal at" names the sigma_cond of the least distance
-and those whose distance cannot be told from it, by the jackknife of the difference, excerpt by excerpt.
+(each chunk is refined once, with the chunk after it) and single-step (it is not). KAD and FAD by the embedders named
+(logmel always), with a jackknife interval over pieces; SI-SDR and log-spectral distance of excerpts, means with 95 %
+bootstrap intervals clustered by piece. "Lowest at" names the sigma_cond of the least FAD, and those told apart from it:
+by the jackknife of the difference, excerpt by excerpt, after Holm's correction over the other values. The lowest is
+chosen and tested on the same excerpts, each decoded from one draw of noise, the same at all values. At 0 both methods
+are the same by construction: what is refined carries no noise, so that nothing of it changes.
 
 The paper finds 0.4 best; whether as a noise level or as a position on the noise schedule is not confirmed. --position
 takes the values as positions.
@@ -27,15 +29,18 @@ from typing import Any
 
 import numpy as np
 from _common import argument_parser, interval, machine, table, write_results
+from _distances import distances
 from _held_out import Clip, add_options, listen
 from _plots import save_figure
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy import stats
 from torch import Tensor
 
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.model.decoding import Method
+from m2l2_mir.probe.comparison import holm
 from m2l2_mir.probe.statistics import cluster_bootstrap
 from m2l2_mir.quality.embedders import Embed, read_embedder
 from m2l2_mir.quality.frechet import fad, fad_difference
@@ -43,6 +48,7 @@ from m2l2_mir.quality.reconstruction import clip_figures, set_figures
 
 LEVELS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 QUICK_LEVELS = (0.0, 0.4, 1.0)
+ALPHA = 0.05
 METHODS: tuple[Method, ...] = ("two-step", "single-step")
 Embeddings = list[NDArray[np.float64]]  # of each clip
 
@@ -74,7 +80,7 @@ def main() -> None:
 
 def read_options() -> argparse.Namespace:
     parser = argument_parser(__doc__, data=True)
-    parser.add_argument("--model", default="random:m2l2-small", metavar="M", help="see m2l2_mir.load_model")
+    parser.add_argument("--model", default="m2l2-small", metavar="M", help="see m2l2_mir.load_model")
     parser.add_argument("--position", action="store_true", help="take the values as positions on the noise schedule")
     parser.add_argument(
         "--embedder", action="append", metavar="NAME[=WEIGHTS]", help="of m2l2_mir.quality.embedders; repeatable"
@@ -91,7 +97,7 @@ def read_options() -> argparse.Namespace:
 def sweep(
     model: Music2Latent2, clips: Sequence[Clip], embedders: dict[str, Embed], position: bool, levels: Sequence[float]
 ) -> dict[str, Any]:
-    """Decode all clips at each level by each method; figures of each row, and which level is best."""
+    """Decode all clips at each level by each method; figures of each row, and which level is lowest."""
     rate, pieces = model.config.sample_rate, [clip.piece for clip in clips]
     latents = [model.encode(clip.waveform, rate) for clip in clips]
     references = {name: [embed(clip.waveform, sample_rate=rate) for clip in clips] for name, embed in embedders.items()}
@@ -104,12 +110,12 @@ def sweep(
             begun = perf_counter()
             row, embeddings = measure(model, clips, latents, method, level, position, embedders)
             for name, found in embeddings.items():
-                row[f"fad_{name}"] = set_figures(references[name], found, pieces)
+                row.setdefault("sets", {})[name] = set_figures(references[name], found, pieces)
                 sets[name].append(found)
             rows[method].append({"level": level, **row})
             print(f"{method}, {level}: {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
-        best[method] = {f"fad_{name}": optimum(levels, references[name], sets[name], pieces) for name in embedders}
-    return {"rows": rows, "best": best}
+        best[method] = {name: lowest(levels, references[name], sets[name], pieces) for name in embedders}
+    return {"rows": rows, "lowest": best}
 
 
 def measure(
@@ -145,18 +151,34 @@ def measure(
     return {"of_clip": columns, "mean": means, "x_real_time": speed}, embeddings
 
 
-def optimum(
+def lowest(
     levels: Sequence[float], reference: Embeddings, sets: Sequence[Embeddings], pieces: Sequence[str]
 ) -> dict[str, Any]:
-    """Level of the least distance, and how much further away the others are, with intervals over pieces."""
+    """Level of the least FAD, how much further away the others are, and which of them are told apart from it."""
     ours, *versions = (grouped(one, pieces) for one in (reference, *sets))
     place = int(np.argmin([fad(ours, one) for one in versions]))
-    rise = {level: fad_difference(ours, one, versions[place]) for level, one in zip(levels, versions, strict=True)}
+    others = [level for level in levels if level != levels[place]]
+    rise = {
+        level: fad_difference(ours, one, versions[place])
+        for level, one in zip(levels, versions, strict=True)
+        if level in others
+    }
+    p_values = holm([p_value(found) for found in rise.values()])
     return {
         "level": levels[place],
-        "rise": {str(level): found for level, found in rise.items()},
-        "not_told_apart": [level for level, found in rise.items() if level != levels[place] and found["low"] <= 0],
+        "rise": {
+            str(level): {**found, "p_holm": float(p)} for (level, found), p in zip(rise.items(), p_values, strict=True)
+        },
+        "told_apart": [level for level, p in zip(others, p_values, strict=True) if p < ALPHA],
     }
+
+
+def p_value(difference: dict[str, float]) -> float:
+    """Two-sided p of a difference of 0, by Student's t over pieces; 1 where nothing differs."""
+    error = difference["standard_error"]
+    if not error:
+        return 1.0
+    return float(2 * stats.t.sf(abs(difference["difference"]) / error, difference["clips"] - 1))
 
 
 def grouped(embeddings: Embeddings, pieces: Sequence[str]) -> Embeddings:
@@ -178,17 +200,23 @@ def summary(results: dict[str, Any]) -> str:
     parts = [
         f"Decoding of {len(results['clips'])} excerpts of {results['seconds']:g} s from {results['pieces']} held-out "
         f"pieces by `{model['name']}`, weights {weights}. "
-        "Means over excerpts with 95 % intervals clustered by piece; distances with a jackknife interval over pieces. "
-        "Lower is better but for SI-SDR, which counts phase. Speed of decoding in times real time, median."
+        "Means over excerpts with 95 % intervals clustered by piece; KAD (without bias) and FAD (with that of so many "
+        "pieces) with a jackknife interval over pieces. Lower is better but for SI-SDR, which counts phase. Speed of "
+        "decoding in times real time, median."
     ]
-    parts += [sentence(results, method, name) for method in METHODS for name in results["best"][method]]
-    distances = list(results["best"][METHODS[0]])
-    header = ["", symbol, *distances, "SI-SDR (dB)", "log-spectral distance (dB)", "x real time"]
+    parts += [sentence(results, method, name) for method in METHODS for name in results["lowest"][method]]
+    parts.append(
+        "Chosen and tested on the same excerpts; told apart: p < .05 after Holm's correction over the other values. "
+        f"At {symbol} 0 both methods are the same by construction."
+    )
+    names = list(results["lowest"][METHODS[0]])
+    columns = [f"{kind}_{name}" for name in names for kind in ("kad", "fad")]
+    header = ["", symbol, *columns, "SI-SDR (dB)", "log-spectral distance (dB)", "x real time"]
     lines = [
         [
             method,
             row["level"],
-            *(f"{row[name]['fad']:.2f} [{row[name]['low']:.2f}, {row[name]['high']:.2f}]" for name in distances),
+            *(cell for name in names for cell in distances(row["sets"][name])),
             interval(row["mean"]["si_sdr"], digits=1),
             interval(row["mean"]["log_spectral_distance"]),
             f"{statistics.median(row['x_real_time']):.1f}",
@@ -201,30 +229,35 @@ def summary(results: dict[str, Any]) -> str:
 
 
 def sentence(results: dict[str, Any], method: str, name: str) -> str:
-    """Say where a distance is least, and what it cannot be told from."""
-    best = results["best"][method][name]
+    """Say where FAD is least, and what is told apart from that."""
+    found = results["lowest"][method][name]
     symbol = "position_cond" if results["as_position"] else "sigma_cond"
-    alike = ", ".join(f"{level:g}" for level in best["not_told_apart"])
-    apart = f"not told apart from {alike}" if alike else "every other value is further away, beyond its 95 % interval"
+    others = [level for level in results["levels"] if level != found["level"]]
+    apart = ", ".join(f"{level:g}" for level in found["told_apart"])
+    alike = ", ".join(f"{level:g}" for level in others if level not in found["told_apart"])
     noise = "" if results["model"]["trained"] else " (untrained weights: no finding)"
-    return f"By {name}, {method} is optimal at {symbol} {best['level']:g}; {apart}{noise}."
+    where = f"fad_{name} of {method} is lowest at {symbol} {found['level']:g}"
+    if not apart:
+        return f"{where}, but no value is told apart from it{noise}."
+    return f"{where}; told apart from it: {apart}{f', not {alike}' if alike else ''}{noise}."
 
 
 def draw(results: dict[str, Any]) -> Figure:
     """One panel for each distance and one for SI-SDR, a line for each method."""
-    distances = list(results["best"][METHODS[0]])
-    figure = Figure(figsize=(4.2 * (len(distances) + 1), 3.4), layout="constrained")
-    panels = figure.subplots(1, len(distances) + 1, squeeze=False)[0]
-    for panel, name in zip(panels, [*distances, "si_sdr"], strict=True):
+    kinds = {"kad": ("kad", "kad_low", "kad_high"), "fad": ("fad", "low", "high")}
+    columns = [(kind, name) for name in results["lowest"][METHODS[0]] for kind in kinds]
+    figure = Figure(figsize=(4.2 * (len(columns) + 1), 3.4), layout="constrained")
+    panels = figure.subplots(1, len(columns) + 1, squeeze=False)[0]
+    for panel, (kind, name) in zip(panels, [*columns, ("si_sdr", "")], strict=True):
         for shift, (method, rows) in zip((-0.006, 0.006), results["rows"].items(), strict=True):
-            found = [row["mean"][name] if name == "si_sdr" else row[name] for row in rows]
-            middle = np.array([one["estimate" if name == "si_sdr" else "fad"] for one in found])
-            bounds = np.array([[one["low"], one["high"]] for one in found]).T
+            keys = kinds.get(kind, ("estimate", "low", "high"))
+            found = [row["mean"]["si_sdr"] if kind == "si_sdr" else row["sets"][name] for row in rows]
+            middle, *bounds = np.array([[one[key] for key in keys] for one in found]).T
             around = np.abs(bounds - middle)
             levels = np.array(results["levels"]) + shift
             panel.errorbar(levels, middle, yerr=around, marker="o", markersize=4, capsize=2, label=method)
         panel.set_xlabel("position_cond" if results["as_position"] else "sigma_cond")
-        panel.set_ylabel("SI-SDR (dB)" if name == "si_sdr" else name)
+        panel.set_ylabel("SI-SDR (dB)" if kind == "si_sdr" else f"{kind}_{name}")
     panels[0].legend(frameon=False)
     figure.suptitle(f"{results['model']['name']}{'' if results['model']['trained'] else ', untrained'}")
     return figure

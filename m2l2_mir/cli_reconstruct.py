@@ -41,10 +41,11 @@ def reconstruct(
         ),
     ] = None,
     sigma_cond: Annotated[
-        float, typer.Option(help="Noise on the chunk before, for two-step and single-step; 0: none.")
-    ] = 0.4,
+        float | None,
+        typer.Option(help="Noise on the chunk before, for two-step and single-step; 0: none. Default: 0.4."),
+    ] = None,
     position_cond: Annotated[
-        float | None, typer.Option(help="The same as a position, 0 to 1, on the noise schedule.")
+        float | None, typer.Option(help="Instead of it, its position on the noise schedule, 0 to 1.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; default: 1, of parallel 5.")] = None,
     seed: Annotated[int, typer.Option(help="Of the noise; the same seed gives the same audio.", min=0)] = 0,
@@ -65,13 +66,14 @@ def reconstruct(
     [bold]m2l2 reconstruct MUSIC/ --out again/ --method two-step --method parallel --metrics again/metrics.csv[/bold]
 
     Prints SI-SDR (phase counts; higher is better), log-spectral distance (lower is better; also with equal levels),
-    ViSQOL where visqol-python is installed (1 to 4.7, of up to 30 s) and, given some minutes of music, the Fréchet
-    distance fad_logmel. The result has the duration and the loudness of its file, and the channels of the model.
-    Files that cannot be used are listed with the reason, and the rest goes on (exit code 3).
+    ViSQOL where visqol-python is installed (1 to 4.7, of up to 30 s) and, over several files or pieces of 10 s, the
+    distances kad_logmel and, given some minutes of music, fad_logmel. All compare what the decoder gave, at its own
+    level; what is written has the duration and the loudness of its file, and the channels of the model. Files that
+    cannot be used are listed with the reason, and the rest goes on (exit code 3).
     """
     from m2l2_mir.model.checkpoint import load_model
     from m2l2_mir.model.decoding import Method
-    from m2l2_mir.reconstruct import Decoding, default_method
+    from m2l2_mir.reconstruct import SIGMA_COND, Decoding, default_method
     from m2l2_mir.reconstruct_many import plan, run, write_metrics
 
     warnings.simplefilter("ignore", UntrainedWarning)  # said below
@@ -80,14 +82,25 @@ def reconstruct(
         raise InputError(f"--method is {unknown[0]!r}; it must be one of {', '.join(get_args(Method))}")
     if metrics is not None and metrics.suffix not in (".json", ".csv"):
         raise InputError(f"--metrics is {metrics}; its name must end in .json or .csv")
+    if sigma_cond is not None and position_cond is not None:
+        raise InputError("--sigma-cond and --position-cond name one noise in two ways; give one of them")
     part = read_excerpt(excerpt)
-    planned = plan(paths, out, wanted)
+    planned = plan(paths, out, wanted, sample_rate=rate, metrics=metrics)
     network = load_model(model, device=device)
+    used = wanted or [default_method(network)]
+    if used == ["parallel"] and not (sigma_cond is None and position_cond is None):
+        raise InputError(
+            "--sigma-cond and --position-cond have no part in decoding in parallel; leave them out, or add a --method"
+        )
     decodings = [
         Decoding(
-            method=cast("Method", method), sigma_cond=sigma_cond, position_cond=position_cond, steps=steps, seed=seed
+            method=cast("Method", method),
+            sigma_cond=SIGMA_COND if sigma_cond is None else sigma_cond,
+            position_cond=position_cond,
+            steps=steps,
+            seed=seed,
         )
-        for method in wanted or [default_method(network)]
+        for method in used
     ]
     if not network.trained and not as_json:
         typer.echo(f"{network.weights_id}: the weights are untrained (random), so this will be noise.", err=True)

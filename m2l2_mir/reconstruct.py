@@ -6,20 +6,24 @@
 Conventions
 -----------
 - A reconstruction has the duration of its original and the channels of the model; its original is what the model heard,
-  mixed to these channels. Figures compare the two at the model's rate, before the change to the rate that is written.
-- One gain brings a reconstruction to the loudness of its original (BS.1770), unless the level of the decoder is asked
-  for. SI-SDR and ViSQOL do not depend on it; the log-spectral distance does, but for the one with aligned levels.
+  mixed to these channels. Figures compare it with what the decoder gave, at the model's rate and the decoder's own
+  level, as :func:`m2l2_mir.quality.reconstruction.clip_figures` does.
+- What is written has another rate, and one gain that brings it to the loudness of its original (BS.1770) unless the
+  level of the decoder is asked for. Figures do not depend on either.
+- An original that nowhere reaches the gate of BS.1770, -70 LUFS, is silent: it has no figures, as rounding would be
+  taken for music where channels cancel.
 - The embeddings of a file are held, about 10 MB an hour; audio passes in blocks, through a file without a name.
 """
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from time import perf_counter
@@ -38,15 +42,27 @@ from m2l2_mir.embedding.reading import Settings, Track, read_chunks
 from m2l2_mir.errors import AudioError, InputError
 from m2l2_mir.loudness import integrated_loudness
 from m2l2_mir.model.autoencoder import Music2Latent2
-from m2l2_mir.model.decoding import Method, SeededNoise
+from m2l2_mir.model.decoding import PARALLEL_STEPS, Method, SeededNoise
 from m2l2_mir.model.music2latent import Music2Latent
 from m2l2_mir.quality.logmel import logmel_embeddings
 from m2l2_mir.quality.streams import segments, stream_figures
 from m2l2_mir.quality.visqol import visqol
 from m2l2_mir.waveform import resampled
 
-__all__ = ["Decoding", "Heard", "Rebuilt", "check", "default_method", "facts_of", "hear", "rebuild", "write_blocks"]
+__all__ = [
+    "Decoding",
+    "Heard",
+    "Rebuilt",
+    "check",
+    "check_format",
+    "default_method",
+    "facts_of",
+    "hear",
+    "rebuild",
+    "write_blocks",
+]
 
+SIGMA_COND = 0.4  # as the paper has it
 BATCH_SIZE = 16  # chunks encoded at once
 VISQOL_SEGMENTS = 3  # of 10 s, evenly spaced: it takes about as long as the music lasts
 _READ = 1 << 18  # samples read back at once
@@ -59,7 +75,7 @@ class Decoding:
     """Settings of :meth:`m2l2_mir.model.autoencoder.Music2Latent2.decode`."""
 
     method: Method = "two-step"
-    sigma_cond: float = 0.4
+    sigma_cond: float = SIGMA_COND
     position_cond: float | None = None
     steps: int | None = None
     seed: int = 0
@@ -100,16 +116,16 @@ class Rebuilt:
     Parameters
     ----------
     figures
-        ``si_sdr``, ``log_spectral_distance``, ``log_spectral_distance_aligned`` (dB) and, where asked for, ``visqol``;
-        nan where the original is silent.
+        ``si_sdr``, ``log_spectral_distance``, ``log_spectral_distance_aligned`` (dB) and, where asked for, ``visqol``,
+        of what the decoder gave; nan where the original is silent.
     gain
-        dB by which the decoder's level was changed.
+        dB by which the decoder's level was changed in what was written.
     clipped
         Values beyond full scale.
     seconds
         That decoding took.
     logmel : lists of np.ndarray [embeddings, 128]
-        Of each 10 s of the original and of the reconstruction.
+        Of each 10 s of the original and of what the decoder gave; none where the original is silent.
     """
 
     figures: dict[str, float]
@@ -126,8 +142,13 @@ def default_method(model: Music2Latent2) -> Method:
     return "parallel" if isinstance(model, Music2Latent) else "two-step"
 
 
-def check(model: Music2Latent2, decoding: Decoding) -> None:
+def check(model: Music2Latent2, decoding: Decoding) -> Decoding:
     """Decode one chunk of zeros, so that a setting out of range is told before any file is read.
+
+    Returns
+    -------
+    Decoding
+        With the number of steps that None stands for.
 
     Raises
     ------
@@ -136,6 +157,23 @@ def check(model: Music2Latent2, decoding: Decoding) -> None:
     """
     chunk = torch.zeros(1, model.config.num_embeddings, model.config.latent_dim)
     model.decode(chunk, num_samples=1, **asdict(decoding))
+    usual = PARALLEL_STEPS if decoding.method == "parallel" and not isinstance(model, Music2Latent) else 1
+    return replace(decoding, steps=decoding.steps or usual)
+
+
+def check_format(path: Path, sample_rate: int) -> None:
+    """Open a file of this format and rate in memory, so that it is known before anything is decoded.
+
+    Raises
+    ------
+    InputError
+        The extension names no format that can be written, or the format does not take the rate.
+    """
+    file_format, subtype = _format_of(path)
+    try:
+        soundfile.SoundFile(io.BytesIO(), "w", sample_rate, 1, subtype, format=file_format).close()
+    except soundfile.LibsndfileError as error:
+        raise _cannot_hold(path, 1, sample_rate, file_format, error) from error
 
 
 def hear(
@@ -249,6 +287,7 @@ def rebuild(
         _decode_into(scratch, model, heard, decoding, tell)
         seconds = perf_counter() - begun
         gain = 1.0
+        logmel: tuple[list[NDArray[np.float64]], list[NDArray[np.float64]]]
         if not raw_level:
             reached = integrated_loudness(_read_back(scratch, config.channels), config.sample_rate)
             if math.isfinite(reached) and math.isfinite(heard.loudness):
@@ -257,14 +296,19 @@ def rebuild(
         def original() -> Blocks:
             return stream(heard.path, sample_rate=config.sample_rate, channels=config.channels, excerpt=heard.excerpt)
 
-        def levelled() -> Blocks:
-            return (block * np.float32(gain) for block in _read_back(scratch, config.channels))
+        def decoded() -> Blocks:
+            return _read_back(scratch, config.channels)
 
-        written = _cut(resampled(levelled(), config.channels, config.sample_rate, rate), config.channels, length)
+        levelled = (block * np.float32(gain) for block in decoded())
+        written = _cut(resampled(levelled, config.channels, config.sample_rate, rate), config.channels, length)
         clipped = write_blocks(out, written, rate, config.channels)
-        figures = stream_figures(original, levelled, sample_rate=config.sample_rate)
-        pieces = segments(original, levelled, sample_rate=config.sample_rate)
-        logmel, scores = _of_segments(pieces, config.sample_rate, heard.samples, with_visqol)
+        if math.isinf(heard.loudness):
+            figures = dict.fromkeys(("log_spectral_distance", "log_spectral_distance_aligned", "si_sdr"), math.nan)
+            logmel, scores = ([], []), math.nan
+        else:
+            figures = stream_figures(original, decoded, sample_rate=config.sample_rate)
+            pieces = segments(original, decoded, sample_rate=config.sample_rate)
+            logmel, scores = _of_segments(pieces, config.sample_rate, heard.samples, with_visqol)
     return Rebuilt(
         figures={**figures, "visqol": scores} if with_visqol else figures,
         gain=20 * math.log10(gain),
@@ -304,15 +348,21 @@ def write_blocks(path: Path, blocks: Iterable[NDArray[np.floating]], sample_rate
                 writer.write(np.ascontiguousarray(np.clip(block, -1, 1).T, np.float32))
         os.replace(aside, path)
     except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{printable(path)}: cannot hold {channels} channels at {sample_rate} Hz as {file_format} "
-            f"({error.error_string.rstrip('.')}); choose another --rate or write a .wav"
-        ) from error
+        raise _cannot_hold(path, channels, sample_rate, file_format, error) from error
     except OSError as error:
         raise AudioError(f"{printable(path)}: cannot be written: {error.strerror}") from error
     finally:
         aside.unlink(missing_ok=True)
     return clipped
+
+
+def _cannot_hold(
+    path: Path, channels: int, sample_rate: int, file_format: str, error: soundfile.LibsndfileError
+) -> InputError:
+    return InputError(
+        f"{printable(path)}: cannot hold {channels} channel{'s' * (channels > 1)} at {sample_rate} Hz as {file_format} "
+        f"({error.error_string.rstrip('.')}); choose another --rate or write a .wav"
+    )
 
 
 def _decode_into(
@@ -378,11 +428,18 @@ def _of_segments(
     return (ours, theirs), float(np.mean(scores)) if scores else math.nan
 
 
-def facts_of(heard: Heard, built: Rebuilt, decoding: Decoding) -> dict[str, Any]:
-    """One row of a table of metrics."""
+def facts_of(heard: Heard, built: Rebuilt, decoding: Decoding, *, raw_level: bool) -> dict[str, Any]:
+    """One row of a table of metrics, with the settings that give it again; None where a setting played no part."""
     duration = heard.frames / heard.sample_rate
+    autoregressive = decoding.method != "parallel"
     return {
         "method": decoding.method,
+        "sigma_cond": decoding.sigma_cond if autoregressive and decoding.position_cond is None else None,
+        "position_cond": decoding.position_cond if autoregressive else None,
+        "steps": decoding.steps,
+        "seed": decoding.seed,
+        "raw_level": raw_level,
+        "excerpt": None if heard.excerpt is None else "{},{}".format(*heard.excerpt),
         "seconds": duration,
         "chunks": len(heard.embeddings),
         "sample_rate": built.sample_rate,
@@ -399,7 +456,7 @@ def facts_of(heard: Heard, built: Rebuilt, decoding: Decoding) -> dict[str, Any]
 def _note(heard: Heard, built: Rebuilt) -> str:
     notes = []
     if math.isinf(heard.loudness):
-        notes.append("the original is silent: nothing to compare with, the level is the decoder's")
+        notes.append("the original is silent (nowhere above -70 LUFS): no figures, the level is the decoder's")
     if built.clipped:
         notes.append(f"{built.clipped} values were beyond full scale and were clipped")
     return "; ".join(notes)

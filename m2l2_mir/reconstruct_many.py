@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from m2l2_mir import __version__
 from m2l2_mir.audio import AUDIO_EXTENSIONS, read_info
 from m2l2_mir.audiofile import printable
 from m2l2_mir.dataset.folder import find_audio
@@ -26,9 +27,9 @@ from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.probe.results import plain
 from m2l2_mir.progress import CountProgress
 from m2l2_mir.quality.intervals import mean_interval
-from m2l2_mir.quality.reconstruction import ENOUGH, set_figures
+from m2l2_mir.quality.reconstruction import set_figures
 from m2l2_mir.quality.visqol import INSTALL, has_visqol
-from m2l2_mir.reconstruct import Decoding, check, facts_of, hear, rebuild
+from m2l2_mir.reconstruct import Decoding, check, check_format, facts_of, hear, rebuild
 
 __all__ = ["Job", "Outcome", "Plan", "plan", "run", "write_metrics"]
 
@@ -38,7 +39,10 @@ SHOWN = {
     "log_spectral_distance_aligned": "log-spectral distance with equal levels (dB)",
     "visqol": "ViSQOL",
 }
-EMBEDDINGS_PER_SECOND = 2  # log-mel
+FAD_SECONDS = 256
+"""Music from which FAD is told: four log-mel embeddings, two a second, for each of their 128 dimensions."""
+
+Pieces = list[NDArray[np.float64]]  # embeddings of each 10 s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +69,7 @@ class Outcome:
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
-    fad: dict[str, dict[str, float]] = field(default_factory=dict)
-    few_seconds: float = 0.0  # of music, where there was too little for distances
+    distances: dict[str, dict[str, float]] = field(default_factory=dict)  # on log-mel embeddings
     expected: int = 0
     passed_over: int = 0
 
@@ -74,13 +77,14 @@ class Outcome:
         """All of it as JSON."""
         found: dict[str, Any] = plain(
             {
+                "m2l2_mir": __version__,
                 "model": model.config.name,
                 "weights_id": model.weights_id,
                 "trained": model.trained,
                 "expected": self.expected,
                 "passed_over": self.passed_over,
                 "files": self.rows,
-                "fad_logmel": self.fad,
+                "logmel": self.distances,
                 "failed": [{"track": name, "reason": reason} for name, reason in self.failures],
             }
         )
@@ -95,21 +99,30 @@ class Outcome:
             if len(rows) > 1:
                 means = [_mean(SHOWN[name], [row[name] for row in rows]) for name in SHOWN if name in rows[0]]
                 lines.append(f"{method}, mean [95 % interval over files]: {', '.join(means)}")
-            if method in self.fad:
-                fad = self.fad[method]
-                lines.append(
-                    f"{method}, fad_logmel: {fad['fad']:.1f} [{fad['low']:.1f}, {fad['high']:.1f}] over "
-                    f"{fad['groups']} {'files' if fad['groups'] == files else 'pieces of 10 s'}"
-                )
-        if self.rows and not self.fad:
-            lines.append(f"fad_logmel left out: {self.few_seconds:.0f} s of music, {_enough_seconds()} s are needed")
+            if found := self.distances.get(method):
+                kind = "files" if found["groups"] == len({row["track"] for row in rows}) else "pieces of 10 s"
+                told = [f"kad_logmel {found['kad']:.2f} [{found['kad_low']:.2f}, {found['kad_high']:.2f}]"]
+                if "fad" in found:
+                    told.append(f"fad_logmel {found['fad']:.1f} [{found['low']:.1f}, {found['high']:.1f}]")
+                lines.append(f"{method}, {', '.join(told)} over {found['groups']:.0f} {kind}")
+        if self.rows and not self.distances:
+            lines.append("kad_logmel left out: fewer than 3 pieces of 10 s")
+        elif self.rows and not any("fad" in found for found in self.distances.values()):
+            lines.append(f"fad_logmel left out: less than {FAD_SECONDS} s of music")
         if self.rows and "visqol" not in self.rows[0]:
             lines.append(f"ViSQOL left out: {INSTALL}")
         return lines
 
 
-def plan(paths: Sequence[str], out: Path, methods: Sequence[str]) -> Plan:
-    """Say where each reconstruction goes.
+def plan(
+    paths: Sequence[str],
+    out: Path,
+    methods: Sequence[str],
+    *,
+    sample_rate: int | None = None,
+    metrics: Path | None = None,
+) -> Plan:
+    """Say where each reconstruction goes, and that it can be written there.
 
     Parameters
     ----------
@@ -120,12 +133,17 @@ def plan(paths: Sequence[str], out: Path, methods: Sequence[str]) -> Plan:
         with the extension .wav, and with several methods that of the method before it.
     methods
         Of decoding; with none, each file is decoded once.
+    sample_rate
+        To write, in Hz; None for each file's own.
+    metrics
+        File for the figures, if one is asked for.
 
     Raises
     ------
     InputError
-        A path does not exist, there is no audio, `out` is one file for several reconstructions, or a reconstruction
-        would take the place of a file that is read.
+        A path does not exist, there is no audio, `out` is one file for several reconstructions, has an extension or a
+        rate that cannot be written, or lies where nothing can be; or a reconstruction would take the place of a file
+        that is read.
     """
     listing = find_audio(paths)
     if not listing.files and not listing.failures:
@@ -137,6 +155,13 @@ def plan(paths: Sequence[str], out: Path, methods: Sequence[str]) -> Plan:
         raise InputError(f"--out is {out}, one file, for several reconstructions; name a folder")
     if out.exists() and not names_file and not out.is_dir():
         raise InputError(f"--out is {out}, which is neither a folder nor named as audio; name out.wav or a folder")
+    if single_file and not several and not names_file and out.suffix[1:].isalpha() and not out.is_dir():
+        raise InputError(f"--out is {out}: '{out.suffix}' is no audio format; name out.wav, or make the folder first")
+    for place in (out, metrics):
+        if place is not None:
+            _check_place(place)
+    if names_file and listing.files:
+        check_format(out, sample_rate or _rate(listing.files[0].path))
     jobs: list[Job] = []
     taken: set[str] = set()
     for file in listing.files:
@@ -187,16 +212,13 @@ def run(
     InputError
         A setting of the decoder is out of range.
     """
-    for decoding in decodings:
-        check(model, decoding)
+    decodings = [check(model, decoding) for decoding in decodings]
     found = Outcome(
         failures=list(planned.failures),
         expected=len(planned.jobs) + len(planned.failures),
         passed_over=planned.passed_over,
     )
-    logmel: dict[str, tuple[list[list[NDArray[np.float64]]], list[list[NDArray[np.float64]]]]] = {
-        decoding.method: ([], []) for decoding in decodings
-    }
+    logmel: dict[str, tuple[list[Pieces], list[Pieces]]] = {decoding.method: ([], []) for decoding in decodings}
     total = sum(_seconds(job, excerpt) for job in planned.jobs) * (1 + len(decodings))
     done = 0.0
     with CountProgress("reconstructing, seconds of music", quiet=quiet) as progress:
@@ -221,7 +243,11 @@ def run(
                         with_visqol=has_visqol(),
                         tell=tell,
                     )
-                    row = {"track": job.name, "out": str(target), **facts_of(heard, built, decoding)}
+                    row = {
+                        "track": job.name,
+                        "out": str(target),
+                        **facts_of(heard, built, decoding, raw_level=raw_level),
+                    }
                     found.rows.append(row)
                     for side, pieces in zip(logmel[decoding.method], built.logmel, strict=True):
                         side.append(pieces)
@@ -231,9 +257,8 @@ def run(
                 reason = " ".join(str(error).split())
                 found.failures.append((job.name, reason.removeprefix(f"{printable(job.path)}: ")))
     for method, (ours, theirs) in logmel.items():
-        if (distance := _distance(ours, theirs)) is not None:
-            found.fad[method] = distance
-    found.few_seconds = sum(row["seconds"] for row in found.rows) / len(decodings)
+        if distances := _distances(ours, theirs):
+            found.distances[method] = distances
     return found
 
 
@@ -253,22 +278,37 @@ def write_metrics(path: Path, found: Outcome, model: Music2Latent2) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _distance(
-    ours: list[list[NDArray[np.float64]]], theirs: list[list[NDArray[np.float64]]]
-) -> dict[str, float] | None:
-    """Fréchet distance over files, or over pieces of fewer than three; None where there is too little music."""
-    if sum(len(piece) for file in ours for piece in file) < EMBEDDINGS_PER_SECOND * _enough_seconds():
-        return None
-    groups = [number for number, file in enumerate(ours) for _ in file]
-    if len(ours) < 3:
+def _distances(ours: list[Pieces], theirs: list[Pieces]) -> dict[str, float]:
+    """Distances over files, or over pieces of fewer than three; empty where there are no three pieces either."""
+    heard = [number for number, file in enumerate(ours) if file]
+    groups = [number for number in heard for _ in ours[number]]
+    if len(heard) < 3:
         groups = list(range(len(groups)))
+    if len(set(groups)) < 3:
+        return {}
     original, estimated = ([piece for file in side for piece in file] for side in (ours, theirs))
-    return set_figures(original, estimated, groups)
+    found = set_figures(original, estimated, groups)
+    if found["embeddings"] < 2 * FAD_SECONDS:
+        return {name: found[name] for name in ("kad", "kad_low", "kad_high", "groups", "embeddings")}
+    return found
 
 
-def _enough_seconds() -> int:
-    """Music from which a Gaussian of 128 dimensions is worth fitting."""
-    return ENOUGH * 128 // EMBEDDINGS_PER_SECOND
+def _check_place(path: Path) -> None:
+    """See that a file, or a folder, could be written there."""
+    parent = path if path.is_dir() else path.parent
+    while not parent.exists() and parent != parent.parent:
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        why = "may not be written to" if parent.is_dir() else "is no folder"
+        raise InputError(f"{path} cannot be written: {parent} {why}; choose another place")
+
+
+def _rate(path: Path) -> int:
+    """Rate of a file; any that every format takes, where it cannot be read."""
+    try:
+        return read_info(path).sample_rate
+    except (M2L2Error, OSError):
+        return 48_000
 
 
 def _mean(name: str, values: list[float]) -> str:

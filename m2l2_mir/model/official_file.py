@@ -14,7 +14,7 @@ import pickle
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,10 +25,18 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from m2l2_mir.errors import CheckpointError
 from m2l2_mir.model.official import convert_codicodec
 from m2l2_mir.model.official_music2latent import convert_music2latent
+from m2l2_mir.model.origin import Origin, origin_of
 
 __all__ = ["OFFICIAL", "Official", "is_archive", "read_official", "tell_terms"]
 
 STATE = "gen_state_dict"
+BROKEN = (
+    *(pickle.UnpicklingError, RuntimeError, ValueError, EOFError, OSError),
+    *(LookupError, TypeError, AttributeError, AssertionError),  # of a pickle whose instructions make no sense
+)
+"""What PyTorch raises on files that are damaged or made up."""
+
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int32, torch.int64}
 
 
 @dataclass(frozen=True)
@@ -42,11 +50,15 @@ class Official:
     convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]  # published state dict -> that of the preset
     licence: str
     citation: str
+    origin: Origin | None = None  # of the file that was read
 
     @property
     def facts(self) -> dict[str, str]:
         """What every checkpoint made of these weights states."""
         source = f"a file in the format of {self.repository}, {self.file}; not compared with a checksum"
+        if self.origin is not None:
+            checked = f"SHA-256 {self.origin.sha256}" if self.origin.sha256 else "of which no SHA-256 is stated there"
+            source = f"the hub's {self.repository}, {self.file}, commit {self.origin.commit}, {checked}"
         return {"licence": self.licence, "citation": self.citation, "source": source}
 
 
@@ -86,7 +98,7 @@ def is_archive(path: Path) -> bool:
 
 
 def read_official(path: Path) -> tuple[Official, dict[str, Tensor]]:
-    """Return whose weights a published file holds, and the state dict of their preset, mapped from the file.
+    """Return whose weights a published file holds, with its origin, and the state dict of their preset, mapped from it.
 
     Raises
     ------
@@ -97,7 +109,8 @@ def read_official(path: Path) -> tuple[Official, dict[str, Tensor]]:
     for official in OFFICIAL.values():
         if official.mark in published:
             try:
-                return official, official.convert(published)
+                origin = origin_of(official.preset, path)
+                return replace(official, origin=origin), official.convert(published)
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {error}") from error
     raise CheckpointError(f"{path} holds none of the official networks that are known: {', '.join(OFFICIAL)}")
@@ -120,7 +133,7 @@ def _state(path: Path) -> dict[str, Tensor]:
         # numpy's own names would call numpy: an object that does nothing takes their place
         with safe_globals([(_Nothing, name) for name in names]):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (pickle.UnpicklingError, RuntimeError, ValueError, EOFError, KeyError, OSError) as error:
+    except BROKEN as error:
         if isinstance(error, CheckpointError):
             raise
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -131,9 +144,11 @@ def _state(path: Path) -> dict[str, Tensor]:
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} is no file of official weights: it has no {STATE!r}")
     if other := [str(name) for name, value in state.items() if not _is_weights(name, value)]:
-        raise CheckpointError(f"{path}: {other[0]!r} of {STATE!r} is no tensor of numbers on its own")
+        raise CheckpointError(f"{path}: {other[0]!r} of {STATE!r} is no tensor of real numbers on its own")
     return state
 
 
 def _is_weights(name: object, value: object) -> bool:
-    return isinstance(name, str) and isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
+    if not isinstance(name, str) or not isinstance(value, Tensor):
+        return False
+    return value.layout is torch.strided and not value.is_meta and value.dtype in _DTYPES

@@ -2,7 +2,8 @@
 
 FAD is about a line over 1 / number of clips; the line through FAD of subsets of several sizes is followed to 0. The
 conventions of :mod:`m2l2_mir.quality.frechet` hold. The ``unbiased`` of its
-:func:`~m2l2_mir.quality.frechet.fad_interval` has the same aim, with an interval and without drawing anything.
+:func:`~m2l2_mir.quality.frechet.fad_interval` has the same aim, with an interval and without drawing anything. Both
+are to be believed only with several times more clips than dimensions (figures: :mod:`m2l2_mir.quality.intervals`).
 
 Sources: A. Gui, H. Gamper, S. Braun, D. Emmanouilidou, "Adapting Frechet Audio Distance for generative music
 evaluation", ICASSP 2024 (arXiv 2311.01616), after M. J. Chong, D. Forsyth, "Effectively unbiased FID and Inception
@@ -34,10 +35,10 @@ def fad_inf(
 ) -> dict[str, float]:
     """Extrapolate FAD to endless clips: the intercept of a line through FAD against 1 / number of clips.
 
-    By default subsets of equal share are drawn from both sets, without replacement. The other choices reproduce others.
-    Between two sets of 500 embeddings of one distribution (128 dimensions, truth 0, FAD 17.1) the default gives about
-    0.2, ``fixed_reference`` 8.2 and ``with_replacement`` 15 to 18. Against 20,000 reference embeddings (FAD 8.9)
-    ``fixed_reference`` gives -0.5, and 7 to 9 with replacement.
+    By default subsets of equal share are drawn from both sets, without replacement. Between two sets of 500 embeddings
+    of one distribution (128 dimensions, truth 0, FAD 17.1) the default gives about 0.2, ``fixed_reference`` 8.2 and
+    ``with_replacement`` 15 to 18. Against 20,000 reference embeddings (FAD 8.9) ``fixed_reference`` gives -0.5, and 7
+    to 9 with replacement.
 
     Parameters
     ----------
@@ -48,7 +49,8 @@ def fad_inf(
     fixed_reference
         Draw from the estimated set only, as Gui et al. do; right where the reference set is far larger.
     with_replacement
-        Draw clips with replacement, as the toolkit of Gui et al. does.
+        Draw clips with replacement. Whole clips are drawn, in sizes even in their inverse: this shows what replacement
+        does to the estimate, and gives the figures of no other toolkit.
     smallest
         Size of the smallest subset, as a share of the clips.
     steps

@@ -8,7 +8,8 @@ Conventions
 - The figure belongs to its embedder: name both, as in ``fad_logmel``. Figures of different embedders, numbers of clips
   or toolkits do not compare.
 - FAD is biased upwards by about a constant over the number of clips. :func:`fad_interval` corrects it by the jackknife,
-  :func:`m2l2_mir.quality.extrapolation.fad_inf` by extrapolation; both need clearly more embeddings than dimensions.
+  :func:`m2l2_mir.quality.extrapolation.fad_inf` by extrapolation; both need several times more independent clips than
+  dimensions, however many embeddings a clip has (figures: :mod:`m2l2_mir.quality.intervals`).
 - Sets, clips and pairs: :mod:`m2l2_mir.quality.embedding_sets`.
 
 Source: K. Kilgour, M. Zuluaga, D. Roblek, M. Sharifi, "Fréchet Audio Distance: a reference-free metric for evaluating

@@ -3,8 +3,22 @@
 Means over clips get a BCa bootstrap. Distances between sets get a jackknife that leaves out whole clips, since the
 bootstrap fails on them: clips drawn twice make a sample narrower, and the Fréchet distance rises with that. In 100
 simulated sets (60 clips, 16 dimensions) the 95 % percentile interval never held the expected distance, nor even the
-distance of the set itself; that of the jackknife holds it in 97 of 100, for FAD and for KAD. The jackknife also takes
-off the part of the bias that falls with the number of clips.
+distance of the set itself; that of the jackknife holds it in 97 of 100, for FAD and for KAD.
+
+The jackknife also takes off the part of the bias that falls with the number of clips. How much that leaves of FAD in
+128 dimensions, with 19 embeddings for each clip, depends on the spectrum of their covariance. Draws of 500 rendered
+pieces in log-mel embeddings, where 10 directions hold 86 % of the variance, against the same after Opus at 24 kbit/s;
+and a hard case, Gaussians of one variance in all directions (1 between clips, .49 within); c is the number of clips:
+
+    c       10       33       100      128      200      256      512      1024     endless
+    pieces  113, 90  70, 53   56, 48            54, 49            51, 49   50, 48   48     FAD, FAD less its bias
+            20/20    19/20    18/20             20/20             16/16    11/12           the latter's interval holds
+    hard                               5.6, 2.5          3.9, 2.1 3.0, 2.0 2.5, 2.0 1.9
+                                       0/6               2/6      7/8      6/6
+
+So the estimate for endless clips is to be believed from about four clips for each dimension on, unless the spectrum is
+known to fall. KAD of 10, 33 and 100 of these pieces was 12, 3 and 0 % above that of endless ones on average, from
+the bandwidth of so few; its interval held that of endless ones in 92, 91 and 92 % of the draws, at 8 kbit/s as at 24.
 
 Source: B. Efron, C. Stein, "The jackknife estimate of variance", Annals of Statistics 9, 1981; for two samples
 J. N. Arvesen, "Jackknifing U-statistics", Annals of Mathematical Statistics 40, 1969; BCa: B. Efron, "Better bootstrap

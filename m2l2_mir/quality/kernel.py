@@ -2,7 +2,8 @@
 
     KAD = 100 ( mean k(x, x') + mean k(y, y') - 2 mean k(x, y) ),   k(x, y) = exp( -|x - y|^2 / (2 s^2) )
 
-Unbiased for any number of clips and of any distribution, so it suits small sets better than FAD. It can be negative
+Unbiased for any number of clips and of any distribution (but for the bandwidth, where that is taken from the same set),
+so it suits small sets better than FAD. It can be negative
 where the sets are alike.
 
 Conventions

@@ -12,19 +12,16 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m2l2_mir.quality.frechet import fad_interval
-from m2l2_mir.quality.kernel import kad_interval
 from m2l2_mir.quality.spectra import power_spectra
 from m2l2_mir.quality.waveform_pairs import check_clip
 from m2l2_mir.waveform import map_channels, resample
 
-__all__ = ["logmel_distances", "logmel_embeddings"]
+__all__ = ["logmel_embeddings"]
 
 RATE = 32_000
 BANDS = 64
@@ -69,55 +66,6 @@ def logmel_embeddings(waveform: NDArray[np.floating], *, sample_rate: int) -> ND
     starts = range(0, max(len(levels) - _FRAMES + _WINDOW // _HOP, 0) + 1, _STEP)
     windows = [levels[start : start + _FRAMES] for start in starts]
     return np.stack([np.concatenate([window.mean(axis=0), window.std(axis=0)]) for window in windows])
-
-
-def logmel_distances(
-    reference: Sequence[NDArray[np.floating]],
-    estimated: Sequence[NDArray[np.floating]],
-    *,
-    sample_rate: int,
-    paired: bool = True,
-    level: float = 0.95,
-) -> dict[str, float]:
-    """Distances between two sets of clips on log-mel statistics, with intervals over clips.
-
-    Parameters
-    ----------
-    reference, estimated : sequence of np.ndarray [samples] or [channels, samples]
-        At least three clips each.
-    sample_rate
-        Rate in Hz, of all clips.
-    paired
-        Estimated clip i is the reconstruction of reference clip i.
-    level
-        Of confidence, between 0 and 1.
-
-    Returns
-    -------
-    dict
-        ``fad_logmel``, ``fad_logmel_low``, ``fad_logmel_high``, the same for ``fad_logmel_unbiased`` (the estimate for
-        endless clips) and ``kad_logmel``; and ``clips``.
-
-    Raises
-    ------
-    InputError
-        As in :func:`logmel_embeddings` and :func:`m2l2_mir.quality.frechet.fad_interval`.
-    """
-    ours, theirs = ([logmel_embeddings(clip, sample_rate=sample_rate) for clip in s] for s in (reference, estimated))
-    frechet = fad_interval(ours, theirs, paired=paired, level=level)
-    kernel = kad_interval(ours, theirs, paired=paired, level=level)
-    return {
-        "fad_logmel": frechet["fad"],
-        "fad_logmel_low": frechet["low"],
-        "fad_logmel_high": frechet["high"],
-        "fad_logmel_unbiased": frechet["unbiased"],
-        "fad_logmel_unbiased_low": frechet["unbiased_low"],
-        "fad_logmel_unbiased_high": frechet["unbiased_high"],
-        "kad_logmel": kernel["kad"],
-        "kad_logmel_low": kernel["low"],
-        "kad_logmel_high": kernel["high"],
-        "clips": frechet["clips"],
-    }
 
 
 @cache

@@ -21,13 +21,19 @@ from numpy.typing import ArrayLike, NDArray
 from m2l2_mir.errors import InputError
 from m2l2_mir.quality.extrapolation import fad_inf
 from m2l2_mir.quality.frechet import fad_interval
+from m2l2_mir.quality.kernel import kad_interval, median_distance
 from m2l2_mir.quality.log_spectral import log_spectral_distance
 from m2l2_mir.quality.si_sdr import si_sdr
 
 __all__ = ["clip_figures", "other_clips", "set_figures"]
 
-ENOUGH = 4
-"""Embeddings for each dimension from which the FAD of endless clips is estimated."""
+GROUPS_PER_DIMENSION = 4
+"""Groups for each dimension from which the FAD of endless music is estimated: 512 for log-mel embeddings.
+
+With fewer its interval may never hold the truth (figures: :mod:`m2l2_mir.quality.intervals`).
+"""
+
+_MOST_IN_PAIRS = 6000  # embeddings that KAD compares each with each: some seconds
 
 
 def clip_figures(
@@ -72,7 +78,7 @@ def clip_figures(
 def set_figures(
     reference: Sequence[NDArray[np.floating]], estimated: Sequence[NDArray[np.floating]], groups: ArrayLike
 ) -> dict[str, float]:
-    """Fréchet distance between the embeddings of clips and those of their reconstructions, by group.
+    """Distances between the embeddings of clips and those of their reconstructions, with intervals over groups.
 
     Parameters
     ----------
@@ -84,9 +90,10 @@ def set_figures(
     Returns
     -------
     dict
-        ``fad`` with ``low`` and ``high``, 95 %, for as much music; ``unbiased`` with ``unbiased_low`` and
-        ``unbiased_high``, and ``fad_inf``, for endless music: nan with fewer than :data:`ENOUGH` embeddings for each
-        dimension. Besides ``groups`` and ``embeddings``, numbers of.
+        ``fad`` with ``low`` and ``high``, 95 %, for as much music; ``kad`` with ``kad_low`` and ``kad_high``, which has
+        no bias however little music there is: nan where most reference embeddings are equal. ``unbiased`` with
+        ``unbiased_low`` and ``unbiased_high``, and ``fad_inf``, FAD of endless music: nan with fewer than
+        :data:`GROUPS_PER_DIMENSION` groups for each dimension. Besides ``groups`` and ``embeddings``, numbers of.
 
     Raises
     ------
@@ -105,11 +112,12 @@ def set_figures(
     interval = fad_interval(ours, theirs, paired=True)
     found = {name: interval[name] for name in ("fad", "low", "high")}
     endless = dict.fromkeys(("unbiased", "unbiased_low", "unbiased_high", "fad_inf"), math.nan)
-    embeddings = sum(map(len, theirs))
-    if embeddings >= ENOUGH * theirs[0].shape[1]:
+    # Embeddings of one group are alike: the bias falls with the number of groups, however many each of them has.
+    if len(members) >= GROUPS_PER_DIMENSION * theirs[0].shape[1]:
         endless = {name: interval[name] for name in ("unbiased", "unbiased_low", "unbiased_high")}
-        endless["fad_inf"] = fad_inf(ours, theirs, paired=True)["fad_inf"] if len(members) > 3 else math.nan
-    return {**found, **endless, "groups": len(members), "embeddings": embeddings}
+        endless["fad_inf"] = fad_inf(ours, theirs, paired=True)["fad_inf"]
+    embeddings = sum(map(len, theirs))
+    return {**found, **_kernel_figures(ours, theirs), **endless, "groups": len(members), "embeddings": embeddings}
 
 
 def other_clips(groups: ArrayLike, *, seed: int) -> NDArray[np.intp]:
@@ -153,6 +161,15 @@ def other_clips(groups: ArrayLike, *, seed: int) -> NDArray[np.intp]:
     others = np.empty_like(circle)
     others[circle] = np.roll(circle, largest)
     return others
+
+
+def _kernel_figures(ours: list[NDArray[np.floating]], theirs: list[NDArray[np.floating]]) -> dict[str, float]:
+    step = math.ceil(sum(map(len, ours)) / _MOST_IN_PAIRS)
+    some = [[group[::step] for group in side] for side in (ours, theirs)]
+    if not median_distance(some[0]):
+        return dict.fromkeys(("kad", "kad_low", "kad_high"), math.nan)
+    found = kad_interval(*some, paired=True)
+    return {"kad": found["kad"], "kad_low": found["low"], "kad_high": found["high"]}
 
 
 def _codes(groups: ArrayLike, clips: int) -> NDArray[np.intp]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from m2l2_mir.errors import CheckpointError
+from m2l2_mir.model.official_file import BROKEN
 
 __all__ = ["load_into", "read_state"]
 
@@ -27,7 +27,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+    except (SafetensorError, *BROKEN) as error:
         line = str(error).strip().splitlines()
         raise CheckpointError(f"{path}: cannot be read as weights ({line[0] if line else error!r})") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):

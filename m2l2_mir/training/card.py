@@ -142,6 +142,7 @@ anew by m2l2-mir; code and weights of the paper's authors are not in it.
 
 ```python
 import m2l2_mir as mm
+
 model = mm.load_model("{name}.safetensors")
 embeddings = model.encode(waveform, sample_rate)  # [chunks, {model.num_embeddings}, {model.latent_dim}]
 ```

@@ -116,9 +116,11 @@ def test_known_codecs(script: ModuleType, held_out: ModuleType) -> None:
     swapped = measure(lambda number: clips[others[number]].waveform)
     assert itself["of_clip"]["si_sdr"] == [100.0] * 4
     assert itself["mean"]["log_spectral_distance"]["estimate"] == 0
-    assert itself["fad_logmel"]["fad"] < 1e-5 < swapped["fad_logmel"]["high"]
-    assert itself["fad_logmel"]["fad_inf"] is None  # 12 embeddings
-    assert len(kept) == 8
+    assert itself["logmel"]["fad"] < 1e-5 < swapped["logmel"]["high"]
+    quiet = measure(lambda number: 0.01 * clips[number].waveform)
+    assert abs(itself["logmel"]["kad"]) < 1e-9 < quiet["logmel"]["kad_low"]
+    assert np.isnan(itself["logmel"]["fad_inf"])  # 4 pieces
+    assert len(kept) == 12
 
     found = script.further(itself, swapped, pieces)
     assert found["rise"]["log_spectral_distance"]["low"] > 0 > found["rise"]["si_sdr"]["high"]

@@ -2,19 +2,26 @@
 
 import hashlib
 import json
+import os
 import re
 import sys
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from m2l2_mir.audio import save
+from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import CheckpointError
 from m2l2_mir.model import hub
 from m2l2_mir.model.catalogue import describe
 from m2l2_mir.model.checkpoint import load_model, read_metadata, tensors_sha256
 from m2l2_mir.model.official_file import OFFICIAL
+from m2l2_mir.model.origin import noted_origin
+from m2l2_mir.quality.states import read_state
 
 LICENCE = "CC BY-NC 4.0"
 WAVEFORM = 0.1 * np.random.default_rng(0).standard_normal(9000).astype(np.float32)
@@ -133,6 +140,7 @@ def test_other_files_are_refused(official_pt, published_state, tmp_path):
         ({"weights": published_state}, "it has no 'gen_state_dict'"),
         ({"gen_state_dict": [1]}, "it has no 'gen_state_dict'"),
         ({"gen_state_dict": {"a.weight": torch.zeros(1)}}, "none of the official networks"),
+        ({"gen_state_dict": {**published_state, "it": torch.zeros(1, dtype=torch.int8)}}, "'it' of"),
         ({"gen_state_dict": {**published_state, "it": 3}}, "'it' of 'gen_state_dict' is no tensor"),
         ({"gen_state_dict": {**published_state, "it": torch.zeros(1)}}, r"other\.pt: .*unknown tensors it"),
         ({"gen_state_dict": larger}, r"another size of codicodec: encoder\.latents is \(130, 128\), not \(128, 128\)"),
@@ -140,6 +148,18 @@ def test_other_files_are_refused(official_pt, published_state, tmp_path):
         torch.save(state, tmp_path / "other.pt")
         with pytest.raises(CheckpointError, match=message):
             load_model(tmp_path / "other.pt", device="cpu")
+
+
+@pytest.mark.parametrize("instructions", ["80022e", "80027d7100580100000061732e"])
+def test_a_pickle_that_makes_no_sense(instructions, official_pt, tmp_path):
+    broken = tmp_path / "broken.pt"
+    with zipfile.ZipFile(official_pt) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist():
+            target.writestr(name, bytes.fromhex(instructions) if name.endswith("data.pkl") else source.read(name))
+    for read in (lambda: load_model(broken, device="cpu"), lambda: read_state(broken)):
+        with pytest.raises(CheckpointError) as caught:
+            read()
+        assert "\n" not in str(caught.value)
 
 
 @pytest.fixture
@@ -152,7 +172,7 @@ def asked(monkeypatch):
         raise RuntimeError("no route to host")  # as other libraries' errors, no OSError
 
     monkeypatch.setattr(library, "get_hf_file_metadata", unreachable)
-    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_, **__: None)
     return asked
 
 
@@ -166,17 +186,79 @@ def test_a_name_is_looked_for_here_before_it_is_downloaded(official_pt, tmp_path
     assert asked[0].endswith("SonyCSLParis/codicodec/resolve/main/codicodec.pt")
 
     expected = embeddings(load_model(official_pt, device="cpu"))
-    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: str(official_pt))  # from an earlier download
-    assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
-    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(library, "get_hf_file_metadata", lambda url: None)
-    monkeypatch.setattr(library, "hf_hub_download", lambda repository, file: str(official_pt))
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_, **__: str(official_pt))  # from another download
     assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
     (tmp_path / "models").mkdir()
     own = official_pt.rename(tmp_path / "models" / "codicodec.pt")
     assert hub.local_path(OFFICIAL["codicodec"]) == own
     assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
     assert len(asked) == 1
+
+
+@pytest.fixture
+def hub_has(official_pt, tmp_path, monkeypatch):
+    """A hub that can be reached: what it states of the file, and what its client keeps of a download by commit."""
+    library, state = pytest.importorskip("huggingface_hub"), SimpleNamespace(commit="c" * 40, etag="", asked=[])
+    state.etag = hashlib.sha256(official_pt.read_bytes()).hexdigest()
+    kept = {}
+
+    def ask(url):
+        state.asked.append("metadata")
+        return SimpleNamespace(commit_hash=state.commit, etag=state.etag)
+
+    def download(repository, file, *, revision):
+        state.asked.append(revision)
+        kept[revision] = str(official_pt)
+        return str(official_pt)
+
+    monkeypatch.setenv("M2L2_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(library, "get_hf_file_metadata", ask)
+    monkeypatch.setattr(library, "hf_hub_download", download)
+    # as the client does: a download by commit leaves no branch that names it
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_, revision=None: kept.get(revision))
+    return state
+
+
+def test_what_the_hub_states_is_compared_and_kept(m2l2, official_pt, hub_has, tmp_path):
+    source = f"the hub's SonyCSLParis/codicodec, codicodec.pt, commit {'c' * 40}, SHA-256 {hub_has.etag}"
+    first = load_model("codicodec", device="cpu")
+    assert hub_has.asked == ["metadata", "c" * 40]
+    assert first.metadata["source"] == source
+    again = load_model("codicodec", device="cpu")  # from the client's cache, and nothing is asked
+    assert hub_has.asked == ["metadata", "c" * 40]
+    assert again.metadata["source"] == source
+    out = tmp_path / "own.safetensors"
+    assert m2l2("models", "convert", hub.local_path(OFFICIAL["codicodec"]), out)[0] == 0
+    assert read_metadata(out)["source"] == source
+    stored = tmp_path / "music"
+    stored.mkdir()
+    save(stored / "a.wav", WAVEFORM[None], 48_000)
+    assert m2l2("embed", stored, "--out", tmp_path / "store", "--model", "codicodec", "--device", "cpu")[0] == 0
+    assert EmbeddingStore.open(tmp_path / "store").provenance["source"] == source
+
+    os.utime(official_pt, (0, 0))  # no longer the file that was compared
+    assert read_metadata(official_pt)["source"].endswith("not compared with a checksum")
+
+
+def test_a_download_that_is_not_what_the_hub_states_is_not_used(official_pt, hub_has):
+    hub_has.etag = "0" * 64
+    with pytest.raises(CheckpointError, match=rf"its SHA-256 is [0-9a-f]{{64}}, not {'0' * 64}; delete it"):
+        load_model("codicodec", device="cpu")
+    assert noted_origin("codicodec") is None
+    hub_has.etag = "0" * 40  # of git: nothing to compare with
+    assert "commit ccc" in load_model("codicodec", device="cpu").metadata["source"]
+    assert "no SHA-256" in read_metadata(official_pt)["source"]
+
+
+def test_other_weights_under_the_same_name_are_told(official_pt, hub_has, monkeypatch):
+    load_model("codicodec", device="cpu")
+    official_pt.write_bytes(official_pt.read_bytes() + b" ")
+    hub_has.etag = hashlib.sha256(official_pt.read_bytes()).hexdigest()
+    hub_has.commit = "d" * 40
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)  # cleared
+    with pytest.warns(UserWarning, match=r"has changed \(commit d{12}, before c{12}\)"):
+        hub.official_path(OFFICIAL["codicodec"])
+    assert noted_origin("codicodec").commit == "d" * 40
 
 
 def test_only_loading_downloads(m2l2, small_codicodec, tmp_path, monkeypatch, asked):

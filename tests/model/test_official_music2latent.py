@@ -110,7 +110,7 @@ def test_it_is_listed_and_known_by_name(m2l2, music2latent_pt, tmp_path, monkeyp
         raise OSError("no route to host")
 
     monkeypatch.setattr(library, "get_hf_file_metadata", unreachable)
-    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setenv("M2L2_CACHE", str(tmp_path))
     row = next(row for row in json.loads(m2l2("models", "list", "--json")[1]) if row["name"] == "music2latent")
     assert (row["weights"], row["licence"]) == ("official, to be downloaded", LICENCE)

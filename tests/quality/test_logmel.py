@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.quality.logmel import BANDS, FLOOR, logmel_distances, logmel_embeddings
+from m2l2_mir.quality.logmel import BANDS, FLOOR, logmel_embeddings
+from m2l2_mir.quality.reconstruction import set_figures
 
 
 def _band(hertz: float) -> float:
@@ -51,15 +52,17 @@ def test_statistics_are_those_of_their_second() -> None:
     np.testing.assert_allclose(middle[BANDS:][loud], 20, atol=2)
 
 
-def test_distances_are_named_and_zero_for_copies(music) -> None:
-    result = logmel_distances(music, [clip.copy() for clip in music], sample_rate=32000)
-    assert all("logmel" in name for name in result if name != "clips")
-    assert result["fad_logmel"] == pytest.approx(0, abs=1e-4)
-    assert result["kad_logmel"] == pytest.approx(0, abs=1e-9)
-    louder = logmel_distances(music, [2 * clip for clip in music], sample_rate=32000)
-    assert louder["fad_logmel_low"] < louder["fad_logmel"] < louder["fad_logmel_high"]
+def test_distances_on_them(music) -> None:
+    def distances(estimated) -> dict[str, float]:
+        sets = ([logmel_embeddings(clip, sample_rate=32000) for clip in clips] for clips in (music, estimated))
+        return set_figures(*sets, range(len(music)))
+
+    copies = distances([clip.copy() for clip in music])
+    assert (copies["fad"], copies["kad"]) == pytest.approx((0, 0), abs=1e-4)
+    louder = distances([2 * clip for clip in music])
+    assert louder["low"] < louder["fad"] < louder["high"]
     # A gain of 6.02 dB moves what is above the floor; all of it would be 64 squares of that.
-    assert 0.5 * 64 * 6.02**2 < louder["fad_logmel"] < 64 * 6.02**2
+    assert 0.5 * 64 * 6.02**2 < louder["fad"] < 64 * 6.02**2
 
 
 def test_bad_input() -> None:

@@ -7,8 +7,9 @@ import pytest
 
 from m2l2_mir.errors import InputError
 from m2l2_mir.quality.frechet import fad, fad_interval
+from m2l2_mir.quality.kernel import kad_interval
 from m2l2_mir.quality.logmel import logmel_embeddings
-from m2l2_mir.quality.reconstruction import clip_figures, other_clips, set_figures
+from m2l2_mir.quality.reconstruction import GROUPS_PER_DIMENSION, clip_figures, other_clips, set_figures
 
 RATE = 32_000
 PIECES = ["a", "a", "b", "b", "c", "c", "d", "d"]
@@ -44,14 +45,33 @@ def test_set_figures_leave_out_whole_pieces(rng) -> None:
     assert (found["groups"], found["embeddings"]) == (4, 60)
 
 
-def test_too_few_embeddings_tell_nothing_of_endless_music(rng) -> None:
-    clips = list(rng.normal(size=(8, 4, 8)))  # 32 embeddings are just enough for 8 dimensions
-    pieces = list("aabbccdd")
-    noisy = [clip + rng.normal(size=clip.shape) for clip in clips]
-    assert np.isfinite([set_figures(clips, noisy, pieces)[name] for name in ("unbiased", "fad_inf")]).all()
-    few = set_figures([clip[:3] for clip in clips], [clip[:3] for clip in noisy], pieces)
-    assert np.isnan([few["unbiased"], few["unbiased_low"], few["fad_inf"]]).all()
-    assert few["low"] < few["fad"] < few["high"]
+def test_few_groups_tell_nothing_of_endless_music_however_long_they_are(rng) -> None:
+    few, enough = GROUPS_PER_DIMENSION * 2 - 1, GROUPS_PER_DIMENSION * 2
+    clips = list(rng.normal(size=(enough, 1, 2)) + 0.1 * rng.normal(size=(enough, 300, 2)))
+    noisy = [clip + 0.2 * rng.normal(size=clip.shape) for clip in clips]
+    endless = ("unbiased", "unbiased_low", "unbiased_high", "fad_inf")
+    found = set_figures(clips, noisy, range(enough))
+    assert np.isfinite([found[name] for name in endless]).all()
+    found = set_figures(clips[:few], noisy[:few], range(few))
+    assert np.isnan([found[name] for name in endless]).all()
+    assert found["low"] < found["fad"] < found["high"]
+
+
+def test_kad_beside_fad(rng) -> None:
+    reference = list(rng.normal(size=(12, 5, 3)))
+    estimated = [clip + 1 for clip in reference]
+    pieces = list("abcabcabcabc")
+    found = set_figures(reference, estimated, pieces)
+    by_hand = [
+        [np.concatenate([clips[place] for place in range(first, 12, 3)]) for first in range(3)]
+        for clips in (reference, estimated)
+    ]
+    expected = kad_interval(*by_hand, paired=True)
+    assert (found["kad"], found["kad_low"], found["kad_high"]) == pytest.approx(
+        tuple(expected[name] for name in ("kad", "low", "high")), rel=1e-9
+    )
+    silence = [0 * clip for clip in reference]
+    assert np.isnan(set_figures(silence, silence, pieces)["kad"])
 
 
 @pytest.mark.parametrize("sizes", [(3, 3), (1, 1, 1), (5, 4, 1), (2, 7, 3, 2)])
