@@ -58,7 +58,7 @@ def disentangle(
 ) -> None:
     """Ask what each summary embedding (slot) means: which factors of the music it tells, and which move it.
 
-    [bold]m2l2 disentangle --model random:m2l2-small --quick --out slots/[/bold]
+    [bold]m2l2 disentangle --model m2l2-small --quick --out slots/[/bold]
 
     [bold]m2l2 disentangle --model summary.safetensors --model ordered.safetensors --out slots/[/bold] compares two.
 

@@ -54,7 +54,7 @@ def equivariance(
 ) -> None:
     """Transpose or stretch held-out tracks and see whether the estimates follow.
 
-    [bold]m2l2 probe equivariance key --model random:m2l2-small --quick --out probes/[/bold]
+    [bold]m2l2 probe equivariance key --model m2l2-small --quick --out probes/[/bold]
 
     [bold]m2l2 probe equivariance tempo --dataset table:my.csv --out probes/[/bold]
 

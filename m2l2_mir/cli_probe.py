@@ -87,7 +87,7 @@ def run_probes(
 ) -> None:
     """Read labels from embeddings by linear and other read-outs.
 
-    [bold]m2l2 probe run key --model random:m2l2-small --quick --out probes/[/bold]
+    [bold]m2l2 probe run key --model m2l2-small --quick --out probes/[/bold]
 
     [bold]m2l2 probe run all --model a.safetensors --model b.safetensors --out probes/[/bold]
 
