@@ -113,7 +113,7 @@ def test_options_reach_the_store(m2l2, music, tmp_path):
     [
         (["/no/such/folder"], "m2l2: '/no/such/folder' does not exist; check the path"),
         (["music", "--model", "m2l2-tny"], "m2l2: no model 'm2l2-tny'.*did you mean 'm2l2-tiny'"),
-        (["music", "--model", "m2l2-small"], "no trained weights of 'm2l2-small' are shipped yet"),
+        (["music", "--model", "m2l2-stereo"], "no trained weights of 'm2l2-stereo' are shipped yet"),
         (["music", "--device", "quantum"], "m2l2: device 'quantum' cannot be used here"),
         (["music", "--keep", "all"], "m2l2: keep must be 'track' or 'chunks': 'all'"),
         (["music", "--features", "all"], "m2l2: features must be"),

@@ -33,8 +33,8 @@ def phase_of(step: int, config: TrainingConfig) -> Phase:
     """The phase that a step lies in.
 
     >>> recipe = TrainingConfig.load("low-budget-decoder")
-    >>> phase_of(100, recipe), phase_of(20_000, recipe)
-    (Phase(name='clean', first=0), Phase(name='position', first=16000))
+    >>> phase_of(100, recipe), phase_of(12_000, recipe)
+    (Phase(name='clean', first=0), Phase(name='position', first=9540))
     """
     name = _active(step, config)
     # phases follow one another and none comes back
@@ -45,7 +45,7 @@ def phases(config: TrainingConfig) -> list[Phase]:
     """All phases of a recipe, in order.
 
     >>> [phase.first for phase in phases(TrainingConfig.load("low-budget-decoder"))]
-    [0, 2000, 16000]
+    [0, 1193, 9540]
     """
     found: list[Phase] = []
     step = 0
