@@ -44,7 +44,7 @@ from m2l2_mir.quality.baseline import shaped_noise
 from m2l2_mir.quality.embedders import Embed, read_embedder
 from m2l2_mir.quality.reconstruction import clip_figures, set_figures
 from m2l2_mir.quality.visqol import INSTALL, has_visqol, visqol
-from m2l2_mir.reconstruct import default_method
+from m2l2_mir.reconstruct.settings import default_method
 
 OPUS_KBPS = (8, 16, 32)
 PARALLEL: Method = "parallel"

@@ -14,19 +14,17 @@ Conventions
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import secrets
 import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
+from m2l2_mir.audio_writing import write_blocks
 from m2l2_mir.audiofile import AUDIO_EXTENSIONS, AudioInfo, Source, info_of, open_source, printable
 from m2l2_mir.errors import AudioError, AudioWarning, InputError
 from m2l2_mir.waveform import check_channels, check_rate, check_waveform, map_channels, resample, resampled
@@ -37,15 +35,6 @@ __all__ = ["AUDIO_EXTENSIONS", "AudioInfo", "load", "map_channels", "read_info",
 _MAX_BLOCK_VALUES = 1 << 24
 # Encoders pad and round: only a larger gap between announced and decoded length is worth a warning.
 _TOLERATED_SHORTFALL = 0.1
-_WRITE_BLOCK = 1 << 16
-_FORMATS = {
-    ".wave": "WAV",
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".aif": "AIFF",
-    ".aifc": "AIFF",
-    ".snd": "AU",
-}
 
 
 def read_info(path: str | os.PathLike[str]) -> AudioInfo:
@@ -233,42 +222,13 @@ def save(path: str | os.PathLike[str], waveform: NDArray[np.floating], sample_ra
     check_waveform(samples)
     if not np.isfinite(samples).all():
         raise InputError(f"{printable(path)}: the waveform to write holds NaN or infinity; find out where it came from")
-    file_format, subtype = _format_of(path)
-    if clipped := int(np.count_nonzero(np.abs(samples) > 1)):
+    clipped = write_blocks(path, [samples], sample_rate, len(samples))
+    if clipped:
         warnings.warn(
             f"{printable(path)}: {clipped} of {samples.size} values are beyond full scale and were clipped",
             AudioWarning,
             stacklevel=2,
         )
-    aside = path.with_name(f".{secrets.token_hex(8)}.part")
-    try:
-        with open(aside, "xb") as file:
-            _write(file.fileno(), samples, sample_rate, file_format, subtype)
-        os.replace(aside, path)
-    except soundfile.LibsndfileError as error:
-        raise InputError(
-            f"{printable(path)}: cannot hold {len(samples)} channels at {sample_rate} Hz as {file_format} "
-            f"({error.error_string.rstrip('.')}); resample first or write a .wav"
-        ) from error
-    except OSError as error:
-        raise AudioError(f"{printable(path)}: cannot be written: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def _write(descriptor: int, samples: NDArray[np.floating], sample_rate: int, file_format: str, subtype: str) -> None:
-    writer = soundfile.SoundFile(descriptor, "w", sample_rate, len(samples), subtype, format=file_format, closefd=False)
-    with writer:
-        # In pieces: the Vorbis encoder overflows its stack on a long array.
-        for start in range(0, samples.shape[1], _WRITE_BLOCK):
-            piece = np.clip(samples[:, start : start + _WRITE_BLOCK], -1, 1)
-            try:
-                writer.write(np.ascontiguousarray(piece.T, np.float32))
-            except (
-                soundfile.LibsndfileError,
-                AssertionError,
-            ) as error:  # soundfile asserts that all went out
-                raise OSError(errno.EIO, "the disk is full or failed") from error
 
 
 def _stream(
@@ -320,15 +280,3 @@ def _decoded(
             AudioWarning,
             stacklevel=2,
         )
-
-
-def _format_of(path: Path) -> tuple[str, str]:
-    suffix = path.suffix.lower()
-    file_format = _FORMATS.get(suffix, suffix[1:].upper())
-    if file_format == "RAW" or file_format not in soundfile.available_formats():
-        raise InputError(f"{printable(path)}: cannot write '{suffix}'; use .wav, .flac, .ogg, .opus or .mp3")
-    if suffix == ".opus":
-        return file_format, "OPUS"
-    if soundfile.check_format(file_format, "PCM_24"):
-        return file_format, "PCM_24"
-    return file_format, str(soundfile.default_subtype(file_format))

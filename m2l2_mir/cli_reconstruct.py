@@ -16,7 +16,8 @@ from m2l2_mir.model import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from m2l2_mir.model.autoencoder import Music2Latent2
-    from m2l2_mir.reconstruct_many import Job, Outcome
+    from m2l2_mir.reconstruct.outcome import Outcome
+    from m2l2_mir.reconstruct.plan import Job
 
 DONE_WITH_FAILURES = 3
 MOST_SHOWN = 40
@@ -73,8 +74,10 @@ def reconstruct(
     """
     from m2l2_mir.model.checkpoint import load_model
     from m2l2_mir.model.decoding import Method
-    from m2l2_mir.reconstruct import SIGMA_COND, Decoding, default_method
-    from m2l2_mir.reconstruct_many import plan, run, write_metrics
+    from m2l2_mir.reconstruct.outcome import write_metrics
+    from m2l2_mir.reconstruct.plan import plan
+    from m2l2_mir.reconstruct.run import run
+    from m2l2_mir.reconstruct.settings import SIGMA_COND, Decoding, default_method
 
     warnings.simplefilter("ignore", UntrainedWarning)  # said below
     wanted = list(dict.fromkeys(methods or ()))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from m2l2_mir import __version__, reconstruct_many
+from m2l2_mir import __version__
 from m2l2_mir.audio import load, read_info, save
 from m2l2_mir.loudness import integrated_loudness
 from m2l2_mir.model import spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.quality.reconstruction import clip_figures
+from m2l2_mir.reconstruct.outcome import distances
 
 RATE = 44_100
 TINY = ("--model", "random:m2l2-tiny", "--device", "cpu")
@@ -45,7 +46,7 @@ def perfect(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(Music2Latent2, "encode_blocks", encode_blocks)
     monkeypatch.setattr(Music2Latent2, "decode_stream", decode_stream)
-    monkeypatch.setattr("m2l2_mir.reconstruct_many.check", lambda _, decoding: decoding)
+    monkeypatch.setattr("m2l2_mir.reconstruct.run.check", lambda _, decoding: decoding)
 
 
 @pytest.mark.usefixtures("perfect")
@@ -143,7 +144,7 @@ def test_wrong_use_is_one_line_and_told_before_anything_is_heard(
     save(song, melody(3, 0.5), RATE)
     save(tmp_path / "b.wav", melody(4, 0.5), RATE)
     before = song.read_bytes()
-    monkeypatch.setattr("m2l2_mir.reconstruct_many.hear", lambda *_, **__: pytest.fail("nothing should be heard"))
+    monkeypatch.setattr("m2l2_mir.reconstruct.run.hear", lambda *_, **__: pytest.fail("nothing should be heard"))
     for given, said in (
         ((song, "--out", song), "would be replaced"),
         ((tmp_path, "--out", tmp_path), "would be replaced"),
@@ -153,7 +154,7 @@ def test_wrong_use_is_one_line_and_told_before_anything_is_heard(
         ((song, "--out", tmp_path / "one.wav", "--metrics", tmp_path / "m.txt"), ".json or .csv"),
         ((tmp_path / "none", "--out", tmp_path / "one.wav"), "does not exist"),
         ((song, "--out", tmp_path / "one.aac"), "cannot write '.aac'"),
-        ((song, "--out", tmp_path / "one.opus"), "--rate"),
+        ((song, "--out", tmp_path / "one.opus"), "another rate"),
         ((song, "--out", tmp_path / "one.xyz"), "no audio format"),
         ((song, "--out", tmp_path / "b.wav" / "one.wav"), "is no folder"),
         ((song, "--out", tmp_path / "one.wav", "--metrics", song / "m.csv"), "is no folder"),
@@ -175,13 +176,13 @@ def test_wrong_use_is_one_line_and_told_before_anything_is_heard(
 def test_enough_music_has_distances(rng) -> None:
     files = [[rng.normal(size=(20, 128)) for _ in range(9)] for _ in range(3)]
     again = [[piece + 0.1 * rng.normal(size=piece.shape) for piece in file] for file in files]
-    found = reconstruct_many._distances(files, again)
+    found = distances(files, again)
     assert (found["groups"], found["embeddings"]) == (3, 540)
     assert found["low"] < found["fad"] < found["high"]
-    few = reconstruct_many._distances([*files[:2], []], [*again[:2], []])  # one file was silent
+    few = distances([*files[:2], []], [*again[:2], []])  # one file was silent
     assert few["groups"] == 18
     assert "fad" not in few
     assert few["kad_low"] < few["kad"] < few["kad_high"]
-    assert reconstruct_many._distances([files[0][:2]], [again[0][:2]]) == {}
+    assert distances([files[0][:2]], [again[0][:2]]) == {}
     (one,) = [[piece for file in files for piece in file]]
-    assert reconstruct_many._distances([one], [one])["groups"] == 27
+    assert distances([one], [one])["groups"] == 27
