@@ -329,7 +329,7 @@ def test_save_clips_with_a_warning(tmp_path: Path) -> None:
 def test_save_leaves_no_half_file(tmp_path: Path) -> None:
     path = tmp_path / "a.opus"
     path.write_bytes(b"old")
-    with pytest.raises(InputError, match=r"cannot hold 1 channels at 44100 Hz"):
+    with pytest.raises(InputError, match=r"cannot hold 1 channel at 44100 Hz"):
         audio.save(path, np.zeros(100), 44100)
     with pytest.raises(InputError, match="NaN"):
         audio.save(path, np.array([np.nan]), 48000)
