@@ -69,9 +69,13 @@ def train(
     if max_minutes is not None and max_minutes <= 0:
         raise InputError(f"--max-minutes must be above 0: {max_minutes:g}")
     config = TrainingConfig.load(recipe)
-    if steps is None and resume:
-        steps = read_history(out)["recipe"]["steps"]
-    config = replace(config, steps=steps or config.steps)
+    if resume:  # the run's own, where nothing else is said
+        begun = read_history(out)["recipe"]
+        steps = steps or begun["steps"]
+        hold_out = hold_out or begun["hold_out"]
+    config = replace(
+        config, steps=steps or config.steps, hold_out=tuple(dict.fromkeys([*(hold_out or ()), *config.hold_out]))
+    )
     model = config.model_config
     augmentation = from_mapping(Augmentation, config.augmentation, source=f"augmentation of {config.name}")
     first = int(os.environ.get("RANK", "0")) == 0  # of the processes of torchrun; it alone speaks
@@ -92,7 +96,7 @@ def train(
     say("\n".join(corpus.summary()))
     held_out = None
     recommended = [] if hear_all else corpus.recommended
-    if patterns := [*(hold_out or ()), *config.hold_out] or recommended[:1]:
+    if patterns := config.hold_out or tuple(recommended[:1]):
         watched = corpus.split(patterns)[1]
         held_out = CorpusBatches(watched, seed=config.seed, augmentation=no_augmentation())
     if unheard := list(dict.fromkeys([*patterns, *recommended])):

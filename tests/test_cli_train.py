@@ -49,14 +49,15 @@ def test_train_resumes_holds_out_and_writes_weights(m2l2, tmp_path: Path, monkey
     (tmp_path / "music").rename(tmp_path / "elsewhere")  # as on another machine
     (tmp_path / "run").rename(tmp_path / "moved")
     command[3], command[5] = tmp_path / "elsewhere", tmp_path / "moved"
-    code, out, err = m2l2(*command, "--hold-out", "two", "--resume")
+    code, out, err = m2l2(*command, "--resume")  # with what it was begun with
     assert code == 0, err
+    assert json.loads((tmp_path / "moved" / "run.json").read_text())["recipe"]["hold_out"] == ["two"]
     assert "held_out_total" in out
     assert ("quick_pitch_accuracy" in out) == (find_spec("midirenderer") is not None)
     assert mm.load_model(tmp_path / "moved" / "weights.safetensors", device="cpu").trained
-    code, _, err = m2l2(*command, "--resume")  # nothing held out: other data
+    code, _, err = m2l2(*command, "--hold-out", "one", "--resume")
     assert code == 2
-    assert "begun with other data" in err
+    assert "begun with another recipe" in err
     assert err.count("\n") == 1
 
 
