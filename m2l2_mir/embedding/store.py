@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from m2l2_mir.embedding.parts import Part, Parts
 from m2l2_mir.embedding.pooling import apply_pooling, uses_std
 from m2l2_mir.embedding.provenance import read_provenance
+from m2l2_mir.embedding.scratch import scratch
 from m2l2_mir.embedding.track import CHUNK_FIELDS, TRACK_FIELDS, KnownTrack, TrackResult
 from m2l2_mir.embedding.writer import StoreWriter
 from m2l2_mir.errors import InputError, StoreError
@@ -27,6 +28,7 @@ from m2l2_mir.recipe import close_match
 
 __all__ = ["EmbeddingStore", "KnownTrack", "StoreWriter", "TrackResult"]
 
+HELD_BYTES = 1 << 30  # larger summaries lie in a file, so that a library need not fit into memory
 _OPEN_ATTEMPTS = 5  # a writer may merge parts between our listing and our reading of them
 _MOST_IDS_COMPARED = 20_000  # difflib takes about a second for as many
 
@@ -127,7 +129,8 @@ class EmbeddingStore:
         Returns
         -------
         np.ndarray, float32
-            "mean" and "flatten" share one read-only array: copy it before changing it.
+            "mean" and "flatten" share one read-only array: copy it before changing it. Above 1 GiB (500,000 tracks
+            of 8 x 64) it lies in a temporary file, see ``TMPDIR``; the other poolings are held in memory.
 
         Raises
         ------
@@ -187,7 +190,8 @@ class EmbeddingStore:
         if name not in self._vectors:
             ok = (self._rows["status"] == "ok").to_numpy()
             # where each ok track goes, per part: rows of the file that are not among them do not count
-            vectors = np.empty((int(ok.sum()), self.num_embeddings * self.dim), np.float32)
+            shape = (int(ok.sum()), self.num_embeddings * self.dim)
+            vectors = (np.empty if 4 * np.prod(shape) <= HELD_BYTES else scratch)(shape, np.float32)
             place = np.cumsum(ok) - 1
             filled = 0
             for number in np.unique(self._part_number[ok]):

@@ -5,7 +5,6 @@ A chunk that is silent has no embedding worth comparing: its row is NaN here, an
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from m2l2_mir.embedding.scratch import scratch
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError, StoreError
 from m2l2_mir.index.backends import Backend
@@ -149,8 +149,7 @@ def _chunks_of(store: EmbeddingStore, ids: Sequence[str]) -> tuple[pd.DataFrame,
     counts = store.ok.set_index("track_id")["chunks"].loc[list(ids)].to_numpy(np.int64)
     first = np.cumsum(counts) - counts
     shape = (int(counts.sum()), store.num_embeddings * store.dim)
-    with tempfile.TemporaryFile() as file:
-        chunks = np.memmap(file, np.float16, "w+", shape=shape)  # the mapping outlives the closed file
+    chunks = scratch(shape, np.float16)
     for name, start, count in zip(ids, first, counts, strict=True):
         silent = store.chunk_table(name)["silent"].to_numpy(bool)
         part = store.chunks(name).reshape(count, -1)

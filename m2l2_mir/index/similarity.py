@@ -114,9 +114,9 @@ class SimilarityIndex:
 
         Notes
         -----
-        The embeddings of the whole store are in memory, and once more, prepared, in structures that hold them (Flat,
-        HNSW): n * width * 4 bytes each, 2 GiB for 10^6 tracks of 512 numbers. `memory_mb` bounds the structure alone.
-        Chunks (segments) are streamed into a file. What is loaded later is mapped.
+        Structures that hold the embeddings (Flat, HNSW) take n * width * 4 bytes, 2 GiB for 10^6 tracks of 512 numbers;
+        `memory_mb` bounds the structure. The embeddings of a large store, and its chunks (segments), are read into a
+        temporary file, not into memory (with "mean+std" they are held). What is loaded later is mapped.
         """
         opened = store if isinstance(store, EmbeddingStore) else EmbeddingStore.open(store)
         ids, vectors, table = tracks_of(opened, pooling, metadata)

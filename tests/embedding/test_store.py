@@ -94,6 +94,19 @@ def test_round_trip(tmp_path):
     assert list(chunks["samples"]) == [33075] * 4
 
 
+def test_large_summaries_lie_in_a_file_and_are_the_same(tmp_path, monkeypatch):
+    tracks = [result("a"), failed("b"), result("c")]
+    write(tmp_path, *tracks, keep_chunks=False)
+    monkeypatch.setattr("m2l2_mir.embedding.store.HELD_BYTES", 0)
+    store = EmbeddingStore.open(tmp_path)
+    assert_holds(store, *tracks)
+    lying = store.embeddings()
+    assert not lying.flags.writeable
+    while isinstance(lying, np.ndarray) and not isinstance(lying, np.memmap):
+        lying = lying.base
+    assert isinstance(lying, np.memmap)
+
+
 def test_other_programs_read_it(tmp_path):
     write(tmp_path, result("a"), result("b"), flush_seconds=0)
     write(tmp_path, result("b", seed=1), failed("c"), flush_seconds=0)
