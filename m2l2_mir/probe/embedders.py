@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
 import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 
 from m2l2_mir.audio import load
 from m2l2_mir.errors import AudioError, InputError
+from m2l2_mir.probe.kept_vectors import KeptVectors
 from m2l2_mir.probe.rows import Row, content_hash
 
 __all__ = ["MOST_FAILURES", "Embedder", "check_embedder", "embedder_facts", "embedder_row", "load_embedder"]
@@ -100,8 +104,7 @@ def check_embedder(embedder: Embedder) -> int:
         raise InputError(f"{who}.sample_rate is {embedder.sample_rate!r}; give a whole number of Hz")
     if not isinstance(embedder.name, str) or not embedder.name:
         raise InputError(f"{who}.name is {embedder.name!r}; give the name of its row")
-    rng = np.random.default_rng(0)
-    clips = [rng.normal(0, 0.1, int(seconds * embedder.sample_rate)).astype(np.float32) for seconds in _CHECK_SECONDS]
+    clips = _noise(embedder)
     kept = [clip.copy() for clip in clips]
     short, long, again = (_vector(embedder, clips[number]) for number in (0, 1, 0))
     if any(not np.array_equal(clip, before) for clip, before in zip(clips, kept, strict=True)):
@@ -136,6 +139,7 @@ def embedder_row(
     paths: Sequence[str],
     *,
     excerpt: tuple[float, float] | None = None,
+    kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Row:
     """Embed audio files one by one.
@@ -150,6 +154,9 @@ def embedder_row(
         Audio files.
     excerpt
         Start and length in seconds that the other rows hear; None for everything.
+    kept
+        Folder for the vectors of a run that may be interrupted: what the same embedder left there is not embedded
+        again. It is taken for the same while its source file and its vectors of noise are the same.
     progress
         Called with the number of files done and of all.
 
@@ -160,10 +167,16 @@ def embedder_row(
     """
     width = check_embedder(embedder)
     kind = type(embedder)
+    known = None if kept is None else KeptVectors(kept, _likeness(embedder), excerpt=excerpt)
     vectors = np.full((len(paths), width), np.nan, np.float32)
     failed = {}
     in_a_row = 0
+    told = progress or (lambda done, of: None)
     for position, path in enumerate(paths):
+        told(position, len(paths))
+        if known is not None and (before := known.read(path, width=width)) is not None:
+            vectors[position] = before
+            continue
         try:
             clip = load(path, sample_rate=embedder.sample_rate, channels=1, excerpt=excerpt)[0][0]
         except (AudioError, InputError) as error:
@@ -172,6 +185,8 @@ def embedder_row(
             try:
                 vectors[position] = _vector(embedder, clip, width)
                 in_a_row = 0
+                if known is not None:
+                    known.write(path, vectors[position])
             except InputError as error:
                 failed[position] = str(error)
                 in_a_row += 1
@@ -179,8 +194,7 @@ def embedder_row(
                     raise InputError(
                         f"{kind.__name__} failed on {in_a_row} files in a row, the last one {path}: {error}"
                     ) from error
-        if progress is not None:
-            progress(position + 1, len(paths))
+    told(len(paths), len(paths))
     return Row(
         name=embedder.name,
         kind="model",
@@ -195,6 +209,21 @@ def embedder_row(
             "vectors_sha256": content_hash(vectors),
         },
     )
+
+
+def _noise(embedder: Embedder) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(0)
+    return [rng.normal(0, 0.1, int(seconds * embedder.sample_rate)).astype(np.float32) for seconds in _CHECK_SECONDS]
+
+
+def _likeness(embedder: Embedder) -> str:
+    """What tells an embedder from others: its source file, and what it gives for noise, which its weights decide."""
+    try:
+        source = Path(inspect.getfile(type(embedder))).read_bytes()
+    except (OSError, TypeError):  # made in a notebook
+        source = b""
+    heard = [_vector(embedder, clip).tobytes() for clip in _noise(embedder)]
+    return hashlib.sha256(b"".join([type(embedder).__qualname__.encode(), source, *heard])).hexdigest()
 
 
 def _vector(embedder: Embedder, clip: NDArray[np.float32], width: int | None = None) -> NDArray[np.float64]:

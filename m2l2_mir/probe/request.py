@@ -5,6 +5,7 @@ name --find--> recipe --load--> data set --plan--> folds --gather--> rows --run-
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -139,10 +140,18 @@ def request_probe(
     plan = request.plan(name)
     if not request.overwrite:  # before anything is embedded
         refuse_other(request.out, plan.name, {**plan.settings, "seeds": plan.seeds})
-    rows, notes = gather_rows(plan, request.sources, views=views, extraction=request.observed(), count=request.count)
+    unfinished = request.out / f".{plan.name}-vectors"
+    rows, notes = gather_rows(
+        plan,
+        request.sources,
+        views=views,
+        extraction=request.observed(),
+        kept=unfinished,
+        count=request.count,
+    )
     plan = replace(plan, notes=(*plan.notes, *notes))
     rows += oracle_rows(plan.dataset, plan.recipe.oracles)
-    return run_into(
+    found = run_into(
         request.out,
         plan,
         rows,
@@ -152,6 +161,8 @@ def request_probe(
         jobs=request.extraction.jobs,
         quiet=request.say is None,
     )
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return found
 
 
 def request_equivariance(

@@ -67,6 +67,7 @@ def gather_rows(
     *,
     views: Sequence[View] = (View(),),
     extraction: Extraction = Extraction(),  # noqa: B008 (frozen)
+    kept: Path | None = None,
     count: Callable[[str], AbstractContextManager[Count | None]] = lambda _: nullcontext(),
 ) -> tuple[list[Row], list[str]]:
     """Embed and compute what is not in the cache yet.
@@ -81,6 +82,8 @@ def gather_rows(
         Of models and stores; the untrained row is read in the first one.
     extraction
         How models are run.
+    kept
+        Folder for the vectors of embedders until the run is done; see :func:`m2l2_mir.probe.embedders.embedder_row`.
     count
         From the title of a piece of work to what is told of its progress.
 
@@ -116,7 +119,7 @@ def gather_rows(
             configs.append((name, config))
     for reference, embedder in embedders:
         with count(f"embedding with {reference}") as progress:
-            rows.append(embedder_row(embedder, paths, excerpt=extraction.excerpt, progress=progress))
+            rows.append(embedder_row(embedder, paths, excerpt=extraction.excerpt, kept=kept, progress=progress))
     rows += files
     if not any(os.path.isfile(path) for path in paths):
         return rows, [*notes, "no audio is there, so that hand-made and untrained rows are missing"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,6 +129,36 @@ def test_other_vectors_are_another_provenance(tmp_path) -> None:
     assert embedder_row(Loudness(), [str(tmp_path / "a.wav")]).provenance == first.provenance
     save(tmp_path / "a.wav", np.full((1, 4000), 0.2), 8000)
     assert embedder_row(Loudness(), [str(tmp_path / "a.wav")]).provenance != first.provenance
+
+
+class Dying(Loudness):
+    """Loudness, but for a weight; killed after so many clips."""
+
+    left, weight = 99, 1.0
+
+    def embed(self, waveform):
+        type(self).left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+        return self.weight * super().embed(waveform)
+
+
+def test_what_was_embedded_before_a_kill_is_not_embedded_again(tmp_path, monkeypatch) -> None:
+    paths = [str(tmp_path / f"{number}.wav") for number in range(5)]
+    for number, path in enumerate(paths):
+        save(path, np.full((1, 4000), 0.1 + 0.1 * number), 8000)
+    kept, trials = tmp_path / "kept", 5  # of noise: three to check, two to know it again
+    monkeypatch.setattr(Dying, "left", trials + 3)
+    with pytest.raises(KeyboardInterrupt):
+        embedder_row(Dying(), paths, kept=kept)
+    (kept / os.listdir(kept)[0]).write_bytes(b"damaged")
+    monkeypatch.setattr(Dying, "left", trials + 3)  # two are left, and the damaged one
+    again = embedder_row(Dying(), paths, kept=kept)
+    assert not again.failed
+    np.testing.assert_array_equal(again.load(0), embedder_row(Loudness(), paths).load(0))
+    monkeypatch.setattr(Dying, "weight", 2.0)
+    monkeypatch.setattr(Dying, "left", 99)
+    np.testing.assert_array_equal(embedder_row(Dying(), paths, kept=kept).load(0), 2 * again.load(0))
 
 
 def test_an_embedder_hears_the_excerpt(tmp_path) -> None:
