@@ -73,9 +73,11 @@ def test_low_bandwidth_is_left_out_only_where_asked_for(tmp_path: Path) -> None:
         save(tmp_path / "x" / name / "wide.wav", 0.1 * rng.normal(size=(1, 44100)), 44100)
         save(tmp_path / "x" / name / "narrow.wav", 0.1 * rng.normal(size=(1, 16000)), 16000)
     write_collections(tmp_path / "x", {"asked": Collection(licence="CC0", split="test", min_bandwidth=10_000)})
+    own = {"other": Collection(licence="CC BY 4.0"), "asked": Collection(licence="not its own to say")}
+    write_collections(tmp_path / "x" / "other", own)
     corpus = build_corpus([tmp_path / "x"], sample_rate=44100, cache=tmp_path / "cache")
     assert corpus.pieces["name"].tolist() == ["asked/wide.wav", "other/narrow.wav", "other/wide.wav"]
-    assert corpus.pieces["licence"].tolist() == ["CC0", "unknown", "unknown"]
+    assert corpus.pieces["licence"].tolist() == ["CC0", "CC BY 4.0", "CC BY 4.0"]
     assert corpus.skipped["reason"].tolist() == ["nothing above 8.1 kHz; 10 kHz is the least"]
     assert corpus.split(["test"])[1].pieces["collection"].tolist() == ["asked"]
 
