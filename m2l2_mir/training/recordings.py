@@ -6,8 +6,8 @@ Conventions
   below the one that is given; files at its top belong to a collection called like that folder.
 * A recording is called ``COLLECTION/PATH``, the same wherever the folder lies.
 * A folder may hold ``collections.json``, which says of each collection its licence, its source and the bandwidth below
-  which a recording is left out; so may a collection, of itself. ``m2l2 corpus fetch`` writes it; without it a licence is
-  "unknown".
+  which a recording is left out; so may a collection, of itself. ``m2l2 corpus fetch`` writes it; without it a licence
+  is "unknown".
 """
 
 from __future__ import annotations
@@ -210,14 +210,14 @@ def recordings_of(folders: Iterable[Path]) -> Recordings:
 def read_collections(folder: Path) -> dict[str, Collection]:
     """Read what a folder says about its collections; nothing if it has no ``collections.json``.
 
-    A collection that was made as a folder of its own, as renders are, says of itself what the folder does not say of it.
+    A collection that was made as a folder of its own, as renders are, says of itself what the folder does not.
 
     Raises
     ------
     CorpusError
         A file is damaged.
     """
-    found = {}
+    found: dict[str, Collection] = {}
     for path in sorted(folder.glob(f"*/{COLLECTIONS_FILE}")):
         found |= {name: facts for name, facts in _collections(path).items() if name == path.parent.name}
     return found | _collections(folder / COLLECTIONS_FILE)
