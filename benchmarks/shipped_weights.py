@@ -3,9 +3,10 @@
 The four probes of `m2l2 probe run` at their default size, on data that no model was trained on: held-out instruments,
 grouped pieces and tunes, a soundfont that training has not heard (the notes below the tables say so if there is none).
 Candidate architectures are untrained networks, named by preset or configuration file, of which each seed draws another
-initialisation. The floor is the best of them, shuffled labels and the majority class; a model reaches a bar where it is
-above every such row by the paired test, adjusted after Holm. On tempo the tempogram of the whole clip is no bar but a
-ceiling, as a model hears chunks. Run it without --model to fix the untrained rows before training.
+initialisation. The floor is the best of them, shuffled labels and the majority class; the first model reaches a bar
+where it is above every such row by the paired test, adjusted after Holm over all tables of the probe. On tempo the
+tempogram of the whole clip is no bar but a ceiling, as a model hears chunks. Run it without --model to fix the untrained
+rows before training.
 
 Embeddings, hand-made features and finished probes are kept in --work, so that a run that was stopped goes on.
 
@@ -20,23 +21,20 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from _common import argument_parser, cores, machine, table, verdict, write_results
 
 from m2l2_mir.dataset.dataset import load_dataset
 from m2l2_mir.durable import cache_home
 from m2l2_mir.errors import UntrainedWarning
 from m2l2_mir.model.config import ModelConfig
-from m2l2_mir.probe.comparison import compare_rows
 from m2l2_mir.probe.experiment import MAJORITY, SHUFFLED
 from m2l2_mir.probe.inputs import Extraction, model_name, model_store, store_rows, untrained_rows
+from m2l2_mir.probe.oracles import oracle_rows
 from m2l2_mir.probe.plan import plan_probe
 from m2l2_mir.probe.recipe import find_probe
-from m2l2_mir.probe.results import read_predictions
 from m2l2_mir.probe.rows import Row, hand_made_rows
 from m2l2_mir.probe.running import run_into
 from m2l2_mir.probe.tables import footnotes, section_table
-from m2l2_mir.probe.task import Task
 
 PROBES = ("pitch", "key", "tempo", "genre")
 QUICK_PROBES = ("pitch",)
@@ -82,37 +80,34 @@ def judge(
     candidates = [(one, candidate(one)) for one in untrained]
     rows += untrained_rows(candidates, plan.dataset, seeds=seeds, extraction=extraction)
     rows += hand_made_rows(plan.dataset.tracks["path"].astype(str).tolist(), jobs=cores())
+    rows += oracle_rows(plan.dataset, plan.recipe.oracles)
     results = work / "results"
     scores, _ = run_into(results, plan, rows, command="benchmarks/shipped_weights.py", overwrite=True)
-    return scores | {"bars": bars(scores, read_predictions(results, name), plan.recipe.task(recipe.readouts[0]))}
+    return scores | {"bars": bars(scores)}
 
 
 def candidate(name: str) -> ModelConfig:
     return ModelConfig.from_toml(name) if name.endswith(".toml") else ModelConfig.preset(name)
 
 
-def bars(scores: dict[str, Any], predictions: pd.DataFrame, task: Task) -> list[dict[str, Any]]:
-    """For each model, the rows that it has to be above and those that the paired test does not say it is above."""
+def bars(scores: dict[str, Any]) -> list[dict[str, Any]]:
+    """For the first model, the rows that it has to be above and those that the paired test does not say it is above."""
     section, kinds = scores["sections"][0], {row["name"]: row["kind"] for row in scores["rows"]}
-    one = predictions[(predictions["split"] == section["split"]) & (predictions["readout"] == section["readout"])]
-    values = task.per_item(one["reference"].to_numpy(), one["estimated"].to_numpy())[task.primary].to_numpy()
-    items = one[["row", "seed", "track_id", "group"]].assign(score=values)
+    model = next((row for row in kinds if kinds[row] == "model"), None)
+    if model is None:
+        return []
     found = {line["row"]: line["estimate"] for line in section["scores"] if line["metric"] == section["primary"]}
+    below = {line["row"] for line in section["comparisons"] if not line["mark"] and line["difference"] < 0}
     ceiling = {"tempogram"} if scores["probe"] == "tempo" else set()  # it hears the whole clip, a model chunks of it
     groups = {
         "floor": [row for row in kinds if kinds[row] == "untrained" or row in (SHUFFLED, MAJORITY)],
         "hand-made": [row for row in kinds if kinds[row] == "hand-made" and row not in ceiling],
     }
-    lines = []
-    for model in (row for row in kinds if kinds[row] == "model"):
-        compared = compare_rows(items, model, "score", tested_per_trained=section["tested_per_trained"])
-        below = set(compared.loc[(compared["mark"] == "") & (compared["difference"] < 0), "row"])
-        line: dict[str, Any] = {"model": model, "score": found[model]}
-        for name, rows in groups.items():
-            best = max(rows, key=found.__getitem__)
-            line[name] = {"best": best, "score": found[best], "not above": [row for row in rows if row not in below]}
-        lines.append(line)
-    return lines
+    line: dict[str, Any] = {"model": model, "score": found[model]}
+    for name, rows in groups.items():
+        best = max(rows, key=found.__getitem__)
+        line[name] = {"best": best, "score": found[best], "not above": [row for row in rows if row not in below]}
+    return [line]
 
 
 def summary(probes: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ file --decode--> mono at 44.1 kHz --segments--> frame features --mean or mean+st
 Conventions
 -----------
 * Frames and chunks, windows and floors: :mod:`m2l2_mir.probe.frame_features`.
+* Chunks below -70 dBFS are left out, as they are of embeddings; of a clip that is silent throughout nothing is.
 * A clip shorter than a chunk (0.743 s) is padded with zeros to one. Clips over 60 s are taken in segments of that, and
   what is left at the end, under a chunk, is left out.
 * :data:`VERSION` is raised with every change of a definition: rows of many files are kept on disk
@@ -41,7 +42,7 @@ from m2l2_mir.waveform import map_channels, resample
 
 __all__ = ["BASELINES", "VERSION", "Baseline", "check_names", "features_of_file"]
 
-VERSION = 2
+VERSION = 3
 SEGMENT = 60 * SAMPLE_RATE  # samples; bounds memory, whatever the length of the file
 
 _LEAST_VARIANCE = 1e-10  # as a share of the squared mean
@@ -145,27 +146,38 @@ def check_names(names: Sequence[str]) -> None:
             )
 
 
+class _Moments:
+    """Sums over frames."""
+
+    def __init__(self) -> None:
+        self.count, self.total, self.squares = 0, np.zeros(()), np.zeros(())
+
+    def add(self, frames: NDArray[np.float64]) -> None:
+        self.count += frames.shape[1]
+        self.total = self.total + frames.sum(axis=1)
+        self.squares = self.squares + np.sum(frames**2, axis=1)
+
+    def row(self, *, spread: bool) -> NDArray[np.float32]:
+        mean, square = self.total / self.count, self.squares / self.count
+        variance = square - mean**2
+        # A band that stays at the floor has none at all: a scaler would blow up what rounding leaves.
+        variance[variance < _LEAST_VARIANCE * mean**2] = 0
+        return np.concatenate([mean, *([np.sqrt(variance)] if spread else [])]).astype(np.float32)
+
+
 def _pooled(blocks: Iterable[NDArray[np.float32]], baselines: Sequence[Baseline]) -> dict[str, NDArray[np.float32]]:
-    """Rows by name, from sums over the segments."""
-    counts = dict.fromkeys((baseline.name for baseline in baselines), 0)
-    sums = {baseline.name: np.zeros(baseline.width // (1 + baseline.spread)) for baseline in baselines}
-    squares = {name: np.zeros_like(total) for name, total in sums.items()}
+    """Rows by name, from sums over what is not silent of the segments; over all, where everything is."""
+    heard, everything = ({baseline.name: _Moments() for baseline in baselines} for _ in range(2))
     for samples in _segments(blocks):
         segment = Segment(samples)
         for baseline in baselines:
             frames = baseline.frames(segment).astype(np.float64)
-            counts[baseline.name] += frames.shape[1]
-            sums[baseline.name] += frames.sum(axis=1)
-            squares[baseline.name] += np.sum(frames**2, axis=1)
-    rows = {}
-    for baseline in baselines:
-        mean, square = (total[baseline.name] / counts[baseline.name] for total in (sums, squares))
-        variance = square - mean**2
-        # A band that stays at the floor has none at all: a scaler would blow up what rounding leaves.
-        variance[variance < _LEAST_VARIANCE * mean**2] = 0
-        spread = [np.sqrt(variance)] if baseline.spread else []
-        rows[baseline.name] = np.concatenate([mean, *spread]).astype(np.float32)
-    return rows
+            everything[baseline.name].add(frames)
+            heard[baseline.name].add(frames[:, segment.audible(frames.shape[1])])
+    return {
+        baseline.name: (heard if heard[baseline.name].count else everything)[baseline.name].row(spread=baseline.spread)
+        for baseline in baselines
+    }
 
 
 def _segments(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

@@ -6,7 +6,8 @@ Conventions
   relative to a full-scale sine and at least -100 dB. What is not named here has librosa's defaults [1]_.
 * A chunk is 32,768 samples (0.743 s), as the model's is. Features by chunk leave out what is left at the end, under a
   chunk; spectra of a chunk reach 46 ms beyond it.
-* Every function gives [features, frames] or [features, chunks], and in silence the floor in dB or zeros.
+* Every function gives [features, frames] or [features, chunks], and in silence the floor in dB or zeros;
+  :meth:`Segment.audible` says what is none.
 
 References
 ----------
@@ -38,6 +39,7 @@ SAMPLE_RATE = 44_100
 CHUNK = 32_768  # samples
 FFT, HOP = 4096, 1024  # samples
 FLOOR = -100.0  # dB
+SILENCE_DBFS = -70.0  # of a chunk, as of embeddings
 MEL_BANDS, FINE_MEL_BANDS = 128, 256
 BANDS, QUANTILES, PROJECTED = 64, 32, 512
 
@@ -51,6 +53,15 @@ class Segment:
 
     def __init__(self, samples: NDArray[np.float32]) -> None:
         self.samples = samples
+
+    def audible(self, columns: int) -> NDArray[np.bool_]:
+        """Which chunks are not silent, or which frames lie in such chunks, by the number of columns of a feature."""
+        chunks = len(self.samples) // CHUNK
+        power = np.mean(np.square(self.samples[: chunks * CHUNK].reshape(chunks, CHUNK), dtype=np.float64), axis=1)
+        heard = power >= 10 ** (SILENCE_DBFS / 10)
+        if columns == chunks:
+            return heard
+        return np.asarray(heard[np.minimum(np.arange(columns) // _CHUNK_FRAMES, chunks - 1)])
 
     @cached_property
     def power(self) -> NDArray[np.float32]:

@@ -28,11 +28,13 @@ from m2l2_mir.probe.baselines import BASELINES
 from m2l2_mir.probe.baselines import VERSION as BASELINES_VERSION
 from m2l2_mir.probe.space import Space
 
-__all__ = ["Row", "align", "content_hash", "file_row", "hand_made_rows", "require_known"]
+__all__ = ["JOINED", "Row", "align", "content_hash", "file_row", "hand_made_rows", "require_known"]
 
 Kind = Literal["model", "untrained", "hand-made", "control"]
 Vectors = NDArray[np.float32]
 
+JOINED = ("log-mel", "chroma", "tempogram-chunks")
+"""Hand-made features that make one row together, about as wide as 8 x 64 embeddings."""
 _ABOUT_TRACKS = frozenset({"duration", "fold", "group", "label", "split"})  # beside the columns of a data set
 _SHOWN = 4  # columns in a message
 
@@ -85,7 +87,7 @@ def hand_made_rows(
     jobs: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
-    """Rows of :data:`m2l2_mir.probe.baselines.BASELINES` for audio files; kept in the user's cache.
+    """Rows of :data:`m2l2_mir.probe.baselines.BASELINES` for audio files, and :data:`JOINED`; kept in the user's cache.
 
     Parameters
     ----------
@@ -98,21 +100,24 @@ def hand_made_rows(
     """
     computed = baseline_vectors(paths, excerpt=excerpt, jobs=jobs, progress=progress)
     failed = {position: reason for position, reason in enumerate(computed.reasons) if reason}
+    vectors = {**computed.vectors, "joined": np.concatenate([computed.vectors[name] for name in JOINED], axis=1)}
+    about = {name: baseline.about for name, baseline in BASELINES.items()}
+    about["joined"] = f"{', '.join(JOINED[:-1])} and {JOINED[-1]} side by side: what one would stack by hand"
     return [
         Row(
             name=name,
             kind="hand-made",
-            width=baseline.width,
-            load=lambda _, name=name: computed.vectors[name],  # type: ignore[misc]
-            about=baseline.about,
+            width=vectors[name].shape[1],
+            load=lambda _, name=name: vectors[name],  # type: ignore[misc]
+            about=about[name],
             failed=failed,
             provenance={
                 "hand-made": name,
                 "version": BASELINES_VERSION,
-                "vectors_sha256": content_hash(computed.vectors[name]),
+                "vectors_sha256": content_hash(vectors[name]),
             },
         )
-        for name, baseline in BASELINES.items()
+        for name in about
     ]
 
 
