@@ -5,8 +5,8 @@ grouped pieces and tunes, a soundfont that training has not heard (the notes bel
 Candidate architectures are untrained networks, named by preset or configuration file, of which each seed draws another
 initialisation. The floor is the best of them, shuffled labels and the majority class; the first model reaches a bar
 where it is above every such row by the paired test, adjusted after Holm over all tables of the probe. On tempo the
-tempogram of the whole clip is no bar but a ceiling, as a model hears chunks. Run it without --model to fix the untrained
-rows before training.
+tempogram of the whole clip is no bar but a ceiling, as a model hears chunks. Run it without --model to fix the
+untrained rows before training.
 
 Embeddings, hand-made features and finished probes are kept in --work, so that a run that was stopped goes on.
 

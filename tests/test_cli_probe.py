@@ -49,7 +49,7 @@ def test_a_table_with_a_model_and_vectors(m2l2, table: str, tmp_path: Path) -> N
         "untrained m2l2-tiny",
         "shuffled labels",
     ]
-    assert sum(kind == "hand-made" for kind in kinds.values()) == 6
+    assert sum(kind == "hand-made" for kind in kinds.values()) == 7
     section = scores["sections"][0]
     assert (section["scored"], section["expected"]) == (29, 30)
     assert section["left_out"][0]["track_id"] == "00.wav"
