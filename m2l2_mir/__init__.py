@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from m2l2_mir.dataset.dataset import Dataset, load_dataset
     from m2l2_mir.embedding.extract import extract
     from m2l2_mir.embedding.store import EmbeddingStore
+    from m2l2_mir.embedding.summary import embed
     from m2l2_mir.errors import M2L2Error
     from m2l2_mir.index.similarity import SimilarityIndex
     from m2l2_mir.model.autoencoder import Music2Latent2
@@ -29,6 +30,7 @@ __all__ = [
     "ModelConfig",
     "Music2Latent2",
     "SimilarityIndex",
+    "embed",
     "extract",
     "load_dataset",
     "load_model",
@@ -43,6 +45,7 @@ _HOMES = {
     "ModelConfig": "m2l2_mir.model.config",
     "Music2Latent2": "m2l2_mir.model.autoencoder",
     "SimilarityIndex": "m2l2_mir.index.similarity",
+    "embed": "m2l2_mir.embedding.summary",
     "extract": "m2l2_mir.embedding.extract",
     "load_dataset": "m2l2_mir.dataset.dataset",
     "load_model": "m2l2_mir.model.checkpoint",

@@ -23,7 +23,7 @@ from m2l2_mir.model.networks import ConsistencyNetwork, Encoder, Upsampler, boun
 from m2l2_mir.model.quantizer import codes_from_values, values_from_codes
 from m2l2_mir.model.spectrogram import Framing
 
-__all__ = ["Features", "Music2Latent2"]
+__all__ = ["Features", "Music2Latent2", "as_waveform"]
 
 Features = Literal["bottleneck", "pre-bottleneck"]
 
@@ -115,7 +115,7 @@ class Music2Latent2(nn.Module):
         """
         if batch_size < 1:
             raise InputError(f"batch_size must be at least 1: {batch_size}")
-        samples = torch.from_numpy(_as_waveform(waveform, sample_rate, self.config))
+        samples = torch.from_numpy(as_waveform(waveform, sample_rate, self.config))
         blocks = spectrogram.blocks(samples, self.config, framing)
         found = []
         for first, part in zip(range(0, len(blocks), batch_size), blocks.split(batch_size), strict=True):
@@ -324,7 +324,7 @@ class Music2Latent2(nn.Module):
         return self.config.bottleneck == "fsq" and not given.is_floating_point()
 
 
-def _as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelConfig) -> np.ndarray:
+def as_waveform(waveform: ArrayLike | Tensor, sample_rate: int, config: ModelConfig) -> np.ndarray:
     """Check a caller's waveform and bring it to [channels, samples] of the model, contiguous float32."""
     if isinstance(waveform, Tensor):
         waveform = waveform.detach().cpu()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from m2l2_mir.errors import InputError
 from m2l2_mir.model import consistency, decoding, spectrogram
-from m2l2_mir.model.autoencoder import Condition, Features, Music2Latent2, _as_waveform
+from m2l2_mir.model.autoencoder import Condition, Features, Music2Latent2, as_waveform
 from m2l2_mir.model.music2latent_config import Music2LatentConfig
 from m2l2_mir.model.music2latent_decoding import decode_official, decode_overlapping
 from m2l2_mir.model.music2latent_networks import ConsistencyNetwork, Encoder, Upsampler
@@ -78,7 +78,7 @@ class Music2Latent(Music2Latent2):
         if framing != "official":
             return super().encode(waveform, sample_rate, features=features, framing=framing, batch_size=batch_size)
         config = self.config
-        samples = torch.from_numpy(_as_waveform(waveform, sample_rate, config))
+        samples = torch.from_numpy(as_waveform(waveform, sample_rate, config))
         count = (samples.shape[-1] - config.overlap) // (config.hop_length * config.latent_frames)
         if count < 1:
             least = config.hop_length * config.latent_frames + config.overlap
