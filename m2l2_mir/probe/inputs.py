@@ -26,7 +26,6 @@ import torch
 from numpy.typing import NDArray
 
 from m2l2_mir.dataset.dataset import Dataset
-from m2l2_mir.dataset.table_file import names_in
 from m2l2_mir.durable import cache_home
 from m2l2_mir.embedding.extract import Observer, extract
 from m2l2_mir.embedding.store import EmbeddingStore
@@ -116,7 +115,7 @@ def store_rows(
     name
         Of the rows.
     dataset
-        Its tracks, in order; the store may call them otherwise, if it is made of the same files.
+        Its tracks, in order.
     views
         How embeddings become vectors.
     model
@@ -127,7 +126,7 @@ def store_rows(
     InputError
         It lacks tracks.
     """
-    track_ids = names_in(store.tracks, *_ids_and_paths(dataset))
+    track_ids, _ = _ids_and_paths(dataset)
     failed = _failures(store, track_ids)
     audio = _audio(store, track_ids)
     rows = []
