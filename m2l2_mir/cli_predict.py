@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def predict(
     probe: Annotated[
         Path,
-        typer.Argument(metavar="PROBE", help="A folder in OUT/NAME/fitted of 'm2l2 probe run'.", show_default=False),
+        typer.Argument(
+            metavar="PROBE",
+            help="OUT of 'm2l2 probe run', OUT/NAME, or a folder in OUT/NAME/fitted.",
+            show_default=False,
+        ),
     ],
     paths: Annotated[
         list[str],
@@ -42,21 +47,21 @@ def predict(
 ) -> None:
     """Estimate key, tempo, pitch or genre of music by a fitted probe.
 
-    [bold]m2l2 predict probes/key/fitted/m2l2-small-linear MUSIC/ --out keys.csv[/bold]
+    [bold]m2l2 predict probes/ MUSIC/ --out tags.csv[/bold] applies all probes that were run there, and embeds once.
 
-    [bold]m2l2 predict probes/key embeddings/[/bold] takes a store, and the only fitted probe in that folder.
+    [bold]m2l2 predict probes/key embeddings/[/bold] takes a store, and the key alone.
 
     Audio is embedded by the probe's own model and not kept: for many files make a store by 'm2l2 embed' first. Files
     that cannot be used are listed with the reason, and the rest goes on (exit code 3).
     """
     from m2l2_mir.embedding.store import EmbeddingStore
-    from m2l2_mir.probe.predicting import embed_for, find_fitted, is_store, predict_store, remarks
+    from m2l2_mir.probe.predicting import beside, embed_for, find_fitted, is_store, predict_store, remarks
     from m2l2_mir.progress import EmbedProgress
 
     warnings.simplefilter("ignore", UntrainedWarning)  # the remarks say so
     if out is not None and not out.resolve().parent.is_dir():
         raise InputError(f"cannot write {out}: its folder is not there; make it first")
-    fitted = find_fitted(probe)
+    probes = find_fitted(probe)
     stores = [path for path in paths if is_store(path)]
     if stores and len(paths) > 1:
         raise InputError(f"{stores[0]} is an embedding store; give it alone, or audio files and folders")
@@ -65,18 +70,20 @@ def predict(
             store = EmbeddingStore.open(stores[0])
         else:
             with EmbedProgress(quiet=as_json) as progress:
+                first = next(iter(probes.values()))
                 store = embed_for(
-                    fitted, paths, out=Path(scratch), model=model, device=device, jobs=jobs, observer=progress
+                    first, paths, out=Path(scratch), model=model, device=device, jobs=jobs, observer=progress
                 )
-        table = predict_store(fitted, store)
-        notes = remarks(fitted, store, table)
+        tables = {name: predict_store(fitted, store) for name, fitted in probes.items()}
+        notes = {name: remarks(fitted, store, tables[name]) for name, fitted in probes.items()}
+    table = next(iter(tables.values()))
     failed = table[table["status"] != "ok"]
     if out is not None:
-        _write(out, table)
+        _write(out, table if len(tables) == 1 else beside(tables))
     if as_json:
-        typer.echo(json.dumps(_plain(fitted, table, notes)))
+        typer.echo(json.dumps({"probes": [_plain(probes[name], tables[name], notes[name]) for name in probes]}))
     else:
-        _show(fitted, table, notes)
+        _show(probes, tables, notes)
         for line in failed.head(MOST_SHOWN).to_dict("records"):
             typer.echo(f"  failed: {_printable(line['track_id'])}: {line['reason']}", err=True)
         if len(failed) > MOST_SHOWN:
@@ -113,29 +120,38 @@ def _plain(fitted: FittedProbe, table: pd.DataFrame, notes: list[str]) -> dict[s
     }
 
 
-def _show(fitted: FittedProbe, table: pd.DataFrame, notes: list[str]) -> None:
+def _show(
+    probes: Mapping[str, FittedProbe], tables: Mapping[str, pd.DataFrame], notes: Mapping[str, list[str]]
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from m2l2_mir.probe.predicting import shown
 
-    ok = table[table["status"] == "ok"]
-    typer.echo(f"{fitted.facts.title} by {fitted.facts.row}, read-out {fitted.facts.readout}")
     drawn = Table()
     drawn.add_column("track", overflow="fold")
-    drawn.add_column("estimate", no_wrap=True)
-    drawn.add_column("confidence", justify="right")
-    for line in ok.head(MOST_SHOWN).to_dict("records"):
-        seen = " *" if line["fitted_on"] else ""
-        name = Text(_printable(line["track_id"]) + seen)
-        drawn.add_row(name, Text(shown(fitted, line["estimate"])), f"{line['confidence']:.2f}")
+    for name in probes:
+        drawn.add_column(name, no_wrap=True)
+        drawn.add_column("confidence", justify="right")
+    heard = {name: table[table["status"] == "ok"] for name, table in tables.items()}
+    ids = next(iter(heard.values()))["track_id"].tolist()
+    lines = {name: table.head(MOST_SHOWN).to_dict("records") for name, table in heard.items()}
+    for position, track in enumerate(ids[:MOST_SHOWN]):
+        cells: list[Text | str] = []
+        for name, fitted in probes.items():
+            line = lines[name][position]
+            seen = " *" if line["fitted_on"] else ""
+            cells += [Text(shown(fitted, line["estimate"]) + seen), f"{line['confidence']:.2f}"]
+        drawn.add_row(Text(_printable(track)), *cells)
     Console(highlight=False).print(drawn)
-    if len(ok) > MOST_SHOWN:
-        typer.echo(f"  ... and {len(ok) - MOST_SHOWN} more; --out FILE.csv lists all")
-    if ok["fitted_on"].any():
+    if len(ids) > MOST_SHOWN:
+        typer.echo(f"  ... and {len(ids) - MOST_SHOWN} more; --out FILE.csv lists all")
+    if any(table["fitted_on"].any() for table in heard.values()):
         typer.echo("  * the probe was fitted on this track")
-    typer.echo("\n".join(f"  {note}" for note in notes))
+    for name, fitted in probes.items():
+        typer.echo(f"{fitted.facts.title} by {fitted.facts.row}, read-out {fitted.facts.readout}")
+        typer.echo("\n".join(f"  {note}" for note in notes[name]))
 
 
 def _printable(name: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from m2l2_mir.audio import save
 from m2l2_mir.model.checkpoint import load_model, save_model
+from m2l2_mir.probe.fitted import FittedProbe
 
 RATE = 16000
 
@@ -73,8 +76,8 @@ def test_a_store_gives_the_same_as_its_files(m2l2, fitted: Path, music: Path, tm
     m2l2("embed", music / "new", *made_with, tmp_path / "store")
     code, printed, _ = m2l2("predict", fitted, tmp_path / "store", "--json")
     assert code == 3
-    from_store = json.loads(printed)
-    from_files = json.loads(m2l2("predict", fitted, music / "new", "--json")[1])
+    [from_store] = json.loads(printed)["probes"]
+    [from_files] = json.loads(m2l2("predict", fitted, music / "new", "--json")[1])["probes"]
     for mine, theirs in zip(from_store["tracks"], from_files["tracks"], strict=True):
         assert mine == theirs | {"confidence": pytest.approx(theirs["confidence"])}
     assert from_store["tracks"][0]["estimate"] is None
@@ -111,11 +114,21 @@ def test_wrong_use_is_one_line(m2l2, fitted: Path, music: Path, arguments, messa
     assert message in err
 
 
-def test_several_fitted_probes_are_named(m2l2, fitted: Path, music: Path, tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        place = tmp_path / "fitted" / name
-        place.mkdir(parents=True)
-        (place / "probe.json").write_text("{}")
-    code, _, err = m2l2("predict", tmp_path, music / "new")
+def test_several_probes_of_one_embedding_are_applied_together(m2l2, fitted: Path, music: Path, tmp_path: Path) -> None:
+    for name in ("genre", "again"):
+        shutil.copytree(fitted, tmp_path / "out" / name)
+    [card] = (tmp_path / "out" / "again").glob("fitted/*/probe.json")
+    probe = FittedProbe.load(card.parent)
+    again = replace(probe, facts=replace(probe.facts, probe="again"))
+    again.save(card.parent)
+    code, printed, err = m2l2("predict", tmp_path / "out", music / "new", "--out", tmp_path / "mine.csv")
+    assert code == 3, err
+    assert printed.count("cross-validated on table:") == 2
+    table = pd.read_csv(tmp_path / "mine.csv").set_index("track_id")
+    assert table["genre"].equals(table["again"].rename("genre"))
+    assert table.loc["high.wav", "genre"] == "high"
+    assert {"again_confidence", "genre_fitted_on", "reason"} <= {*table.columns}
+    replace(again, space=replace(again.space, loudness=-23.0)).save(card.parent)
+    code, _, err = m2l2("predict", tmp_path / "out", music / "new")
     assert code == 2
-    assert "holds 2 fitted probes; name one of them" in err
+    assert "holds fitted probes of several models or settings; name one of them" in err

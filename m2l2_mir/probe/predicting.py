@@ -11,7 +11,7 @@ Conventions
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,28 +30,43 @@ from m2l2_mir.probe.fitted import CARD, FittedProbe
 from m2l2_mir.probe.glossary import explain
 from m2l2_mir.probe.space import Space
 
-__all__ = ["embed_for", "find_fitted", "is_store", "model_for", "predict_store", "remarks", "shown"]
+__all__ = ["beside", "embed_for", "find_fitted", "is_store", "model_for", "predict_store", "remarks", "shown"]
 
 UNITS = {"tempo": "bpm", "pitch": "MIDI number"}
 _NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
-def find_fitted(place: str | os.PathLike[str]) -> FittedProbe:
-    """Load the fitted probe in a folder, or the only one of the results of 'm2l2 probe run' there.
+def find_fitted(place: str | os.PathLike[str]) -> dict[str, FittedProbe]:
+    """Load the fitted probe in a folder, or all that 'm2l2 probe run' has kept there, if they read one embedding.
+
+    Returns
+    -------
+    dict of FittedProbe
+        By name: that of the probe, with row and read-out where that is not enough.
 
     Raises
     ------
     CheckpointError
-        There is none, several, or it cannot be read.
+        There is none, several read embeddings of other models or settings, or one cannot be read.
     """
     folder = Path(place)
-    if not (folder / CARD).is_file():
-        inside = sorted({*folder.glob(f"{FITTED}/*/{CARD}"), *folder.glob(f"*/{FITTED}/*/{CARD}")})
-        if len(inside) > 1:
-            names = ", ".join(str(card.parent) for card in inside)
-            raise CheckpointError(f"{folder} holds {len(inside)} fitted probes; name one of them: {names}")
-        folder = inside[0].parent if inside else folder
-    return FittedProbe.load(folder)
+    cards = [folder / CARD]
+    if not cards[0].is_file():
+        cards = sorted({*folder.glob(f"{FITTED}/*/{CARD}"), *folder.glob(f"*/{FITTED}/*/{CARD}")}) or cards
+    found = [FittedProbe.load(card.parent) for card in cards]
+    if len({_heard(probe.space) for probe in found}) > 1:
+        places = ", ".join(str(card.parent) for card in cards)
+        raise CheckpointError(f"{folder} holds fitted probes of several models or settings; name one of them: {places}")
+    names = [probe.facts.probe for probe in found]
+    return {
+        name if names.count(name) == 1 else f"{name} ({probe.facts.row}, {probe.facts.readout})": probe
+        for name, probe in zip(names, found, strict=True)
+    }
+
+
+def _heard(space: Space) -> tuple[Any, ...]:
+    """What has to be the same for one embedding to serve two probes."""
+    return space.weights_sha256, space.features, space.loudness, space.excerpt
 
 
 def is_store(path: str | os.PathLike[str]) -> bool:
@@ -173,6 +188,20 @@ def predict_store(probe: FittedProbe, store: EmbeddingStore) -> pd.DataFrame:
             "reason": tracks["reason"],
         }
     )
+
+
+def beside(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Estimates of several probes for the same tracks in one table.
+
+    Columns: ``track_id``, ``path``, ``status``, ``reason``, and for each probe ``NAME``, ``NAME_confidence`` and
+    ``NAME_fitted_on``.
+    """
+    first = next(iter(tables.values()))
+    columns = {name: first[name] for name in ("track_id", "path", "status")}
+    for name, table in tables.items():
+        columns |= {name: table["estimate"]}
+        columns |= {f"{name}_{what}": table[what] for what in ("confidence", "fitted_on")}
+    return pd.DataFrame({**columns, "reason": first["reason"]})
 
 
 def shown(probe: FittedProbe, estimate: Any) -> str:
