@@ -19,6 +19,8 @@ from m2l2_mir.model import DEFAULT_MODEL
 if TYPE_CHECKING:
     from m2l2_mir.disentangle.run import Size
 
+SHORT = {"random rotations": "rotated", "permuted labels": "permuted"}  # columns on a terminal
+
 
 def disentangle(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of results; what is done in it is not done again.")],
@@ -35,7 +37,10 @@ def disentangle(
     ] = None,
     labels: Annotated[
         Path | None,
-        typer.Option(help="CSV or Parquet: track_id, group (what belongs together), and a column for each factor."),
+        typer.Option(
+            help="CSV, TSV or Parquet: track_id or path, group (what belongs together; else artist), and a column for "
+            "each factor."
+        ),
     ] = None,
     factors: Annotated[
         list[str] | None,
@@ -71,7 +76,9 @@ def disentangle(
     Rendered music whose factors (instrument, tempo, chord, ...) vary independently is embedded. Slot scores (P1): what
     a probe reads from one slot alone. Counterfactual scores (P2): how far a slot moves when one factor changes. D is 1
     where a slot tells of one factor only, C where one slot tells all of a factor; every score stands beside random
-    rotations of the same code and permuted labels. Run the same command again to go on after an interruption.
+    rotations of the same code and permuted labels. The report says slot by slot what it tells beyond those, and whether
+    a factor is still read in combinations that were kept out of training. Run the same command again to go on after an
+    interruption.
     """
     from m2l2_mir.disentangle.run import analyse_models, analyse_stores
     from m2l2_mir.progress import CountProgress, EmbedProgress
@@ -130,6 +137,7 @@ def disentangle(
 
 def _show(found: dict[str, Any]) -> None:
     """The scores of the primary stratum, and the comparison where there is one, on a terminal."""
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
@@ -140,9 +148,16 @@ def _show(found: dict[str, Any]) -> None:
     if found["comparison"]:
         tables.append(("First less second", comparison_table(found, brief=True)))
     for title, text in tables:
-        table = Table(title=title)
+        table = Table(title=title, box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
         for column in text:
-            table.add_column(str(column), justify="left" if column in ("row", "score") else "right")
+            named = column in ("row", "score")
+            table.add_column(
+                SHORT.get(str(column), str(column)),
+                justify="left" if named else "right",
+                overflow="fold",
+                no_wrap=column not in ("row", "normalised"),
+                min_width=12 if column == "row" else None,
+            )
         for line in text.itertuples(index=False):
             table.add_row(*line)
         Console(highlight=False).print(table)

@@ -8,8 +8,10 @@ adds in :mod:`m2l2_mir.disentangle.run`.
 from m2l2_mir.disentangle.counterfactual import counterfactual_scores
 from m2l2_mir.disentangle.dci import dci
 from m2l2_mir.disentangle.dci_es import dci_es
+from m2l2_mir.disentangle.equivariance import equivariance
 from m2l2_mir.disentangle.factor_vae import factor_vae
 from m2l2_mir.disentangle.factors import Factor
+from m2l2_mir.disentangle.generalisation import unseen_combinations
 from m2l2_mir.disentangle.identity import match_slots
 from m2l2_mir.disentangle.infomec import infomec
 from m2l2_mir.disentangle.irs import irs
@@ -27,6 +29,7 @@ __all__ = [
     "counterfactual_scores",
     "dci",
     "dci_es",
+    "equivariance",
     "factor_vae",
     "infomec",
     "irs",
@@ -35,4 +38,5 @@ __all__ = [
     "modularity_explicitness",
     "sap",
     "slot_scores",
+    "unseen_combinations",
 ]

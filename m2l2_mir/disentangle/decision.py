@@ -266,11 +266,12 @@ def _difference(one: Mapping[str, Any]) -> str:
 def plain(value: float | None) -> str:
     """Two digits, without the zero before the point; "?" where there is none.
 
-    >>> plain(0.125), plain(1.0), plain(None)
-    ('.12', '1.00', '?')
+    >>> plain(0.125), plain(1.0), plain(-0.001), plain(None)
+    ('.12', '1.00', '.00', '?')
     """
     if value is None or not math.isfinite(value):
         return "?"
+    value = round(value, 2) + 0.0  # no minus before a zero
     return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"
 
 

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import m2l2_mir
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.dci import dci
 from m2l2_mir.disentangle.dci_es import dci_es
 from m2l2_mir.disentangle.factor_vae import factor_vae
 from m2l2_mir.disentangle.infomec import infomec
 from m2l2_mir.disentangle.irs import irs
+from m2l2_mir.disentangle.kept import kept_lines
 from m2l2_mir.disentangle.mig import mig
 from m2l2_mir.disentangle.modularity import modularity_explicitness
 from m2l2_mir.disentangle.nulls import CLASSIC_NULLS, Nulls
 from m2l2_mir.disentangle.sap import sap
 from m2l2_mir.disentangle.sources import Source
-from m2l2_mir.durable import write_json
 from m2l2_mir.errors import InputError
-from m2l2_mir.probe.results import plain
 
 __all__ = ["CLASSICS", "classic_lines"]
 
@@ -73,23 +69,7 @@ def classic_lines(
     for done, (source, block, name) in enumerate(todo):
         if progress is not None:
             progress(done, len(todo))
-        of = [
-            m2l2_mir.__version__,
-            name,
-            source.name,
-            source.identity,
-            source.digest(block.track_ids),
-            block.track_ids,
-            block.factors.tolist(),
-            block.groups,
-            [repr(factor) for factor in block.schema],
-            repr(nulls),
-        ]
-        digest = hashlib.sha256(json.dumps(of, default=str).encode()).hexdigest()[:20]
-        path = parts / f"{digest}.json"
-        if not path.is_file():
-            write_json(path, {"lines": plain(list(_measured(source, block, name, nulls)))})
-        lines += json.loads(path.read_bytes())["lines"]
+        lines += kept_lines(parts, source, block, [name, repr(nulls)], partial(_measured, source, block, name, nulls))
     if progress is not None:
         progress(len(todo), len(todo))
     return lines

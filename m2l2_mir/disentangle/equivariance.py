@@ -2,8 +2,10 @@
 
     equivariance[f] = 1 - SS(change - predicted) / SS(change), held out, clipped at 0
 
-Ridge regression of the whitened change on the difference of one-hot values (a change and its reverse are opposite),
-against a prediction of no change; whatever else is heard.
+Ridge regression of the change on the difference of one-hot values (a change and its reverse are opposite), against a
+prediction of no change; whatever else is heard. Each slot is scaled to a mean variance of 1, and not whitened: a factor
+of few values moves a code along few directions, and whitening lifts all others to the same size. Of a trained encoder
+of 8 x 64, the change that drums make is told in .15 so and in .01 whitened.
 """
 
 from __future__ import annotations
@@ -15,7 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GroupKFold
 
-from m2l2_mir.disentangle.bases import whitening
 from m2l2_mir.disentangle.counterfactual import checked_pairs
 from m2l2_mir.probe.resampling import group_codes
 
@@ -56,11 +57,8 @@ def equivariance(
         ``equivariance``, over all slots, ``slots`` [K], of each, and ``pairs``; nan with fewer than two groups.
     """
     ours, theirs, other, _, _ = checked_pairs(before, after, np.zeros(len(np.asarray(before))), reference)
-    flat = np.stack([ours, theirs], axis=1)
-    moved = np.stack(
-        [(flat[:, 1, slot] - flat[:, 0, slot]) @ _square(whitening(other[:, slot])) for slot in range(ours.shape[1])],
-        axis=1,
-    )
+    spread = np.sqrt(other.var(axis=0).mean(axis=1))  # [K]
+    moved = (theirs - ours) / np.where(spread > 0, spread, 1.0)[:, None]
     values = np.unique(np.concatenate([np.asarray(value_before), np.asarray(value_after)]))
     step = (np.asarray(value_after)[:, None] == values).astype(float) - (np.asarray(value_before)[:, None] == values)
     codes = group_codes(groups, len(ours))
@@ -80,8 +78,3 @@ def equivariance(
         "slots": share,
         "pairs": len(ours),
     }
-
-
-def _square(matrix: Floats) -> Floats:
-    """The same with as many columns as rows: slots of unequal rank can then be put beside each other."""
-    return np.pad(matrix, ((0, 0), (0, matrix.shape[0] - matrix.shape[1])))

@@ -6,7 +6,8 @@ Conventions
 -----------
 * A clip that failed in any source is left out of all, with its pairs, and is counted.
 * A stratum takes its factors from all blocks: one matrix, the slots being the same.
-* ``shown`` sources are measured with all nulls; the one that is turned inside its slots needs none.
+* All sources are measured with all nulls, native tokens with fewer draws: there are many of them. What is turned inside
+  its slots needs no rotations.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ from typing import Any
 
 import m2l2_mir
 from m2l2_mir.disentangle.blocks import Block
-from m2l2_mir.disentangle.compare import Arm, compare_arms
-from m2l2_mir.disentangle.decision import decide, describe, is_purer
-from m2l2_mir.disentangle.factors import read_factors
-from m2l2_mir.disentangle.independence import dependent_factors
+from m2l2_mir.disentangle.cautions import dependence_notes, moved_notes
+from m2l2_mir.disentangle.compare import Arm
+from m2l2_mir.disentangle.decision import describe
 from m2l2_mir.disentangle.lines import (
     LEAST_FACTORS,
     Stratum,
@@ -37,14 +37,14 @@ from m2l2_mir.disentangle.lines import (
 from m2l2_mir.disentangle.measure import Measured, measure
 from m2l2_mir.disentangle.nulls import NULLS, Nulls
 from m2l2_mir.disentangle.sources import Source
+from m2l2_mir.disentangle.strata_comparison import compare_strata
 from m2l2_mir.errors import InputError
-from m2l2_mir.probe.comparison import holm
 
 __all__ = ["FORMAT", "Analysis", "run_analysis"]
 
-FORMAT = 2
+FORMAT = 3
 FOLDS = 5
-LEAST_MOVED = 0.5  # of the labels that a free exchange would change, for a permutation floor without a warning
+NATIVE_NULLS = Nulls(rotations=20, permutations=50)  # at most, of sources of a hundred slots and more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,11 @@ def run_analysis(
     for source in sources:
         failed |= source.failed
     blocks = [block.without(set(failed)) for block in analysis.blocks]
-    wanted = [(source, block, analysis.nulls) for source in sources for block in blocks]
+    wanted = [
+        (source, block, analysis.nulls.at_most(NATIVE_NULLS) if source.kind == "native" else analysis.nulls)
+        for source in sources
+        for block in blocks
+    ]
     if analysis.inside is not None:
         few = Nulls(rotations=0, permutations=analysis.nulls.permutations, seed=analysis.nulls.seed)
         wanted += [(analysis.inside, block, few) for block in blocks]
@@ -179,43 +183,26 @@ def run_analysis(
             for given, block in zip(analysis.blocks, blocks, strict=True)
         },
         "failed": [{"track_id": track, "reason": reason} for track, reason in sorted(failed.items())],
-        "notes": [*analysis.notes, *_moved_notes(held[analysis.first[0].name], blocks), *_dependence_notes(blocks)],
+        "notes": [*analysis.notes, *moved_notes(held[analysis.first[0].name], blocks), *dependence_notes(blocks)],
         "settings": _settings(analysis, blocks),
         "inside": None if analysis.inside is None else _moved(analysis, arms, strata),
         "comparison": None,
     }
     primary = "global" if "global" in strata else next(iter(strata))
     if analysis.second:
-        found |= _comparison(analysis, arms, strata, primary, scores, analysis.controllable(found["cells"]))
+        found |= compare_strata(
+            [source.name for source in analysis.first],
+            [source.name for source in analysis.second],
+            {name: [source.name for source in many] for name, many in analysis.bases.items()},
+            arms,
+            list(strata),
+            primary,
+            scores,
+            analysis.controllable(found["cells"]),
+        )
     else:
         found |= {"decision": None, "sentence": describe(found, primary)}
     return found
-
-
-def _moved_notes(measured: Sequence[Measured], blocks: Sequence[Block]) -> list[str]:
-    """Factors whose permuted labels are mostly the same as before."""
-    return [
-        f"permuted labels of {name} change only {share:.2f} of what a free exchange would, since it hardly varies "
-        "between few groups: its floor is too high to say much"
-        for one, block in zip(measured, blocks, strict=True)
-        for name, share in zip(block.names, one.arrays["moved"], strict=True)
-        if share < LEAST_MOVED
-    ]
-
-
-def _dependence_notes(blocks: Sequence[Block]) -> list[str]:
-    """Whether factors are independent, as slot scores assume."""
-    notes = []
-    for block in blocks:
-        columns = read_factors(block.factors, block.schema, items=len(block.track_ids))
-        found = dependent_factors(columns, block.groups)
-        many = f" and {len(found) - 1} more pairs" if len(found) > 1 else ""
-        notes += [
-            f"{block.name}: {one.one} and {one.other}{many} are not independent ({one.shared:.2f} of the entropy of "
-            f"one is shared, {one.bound:.2f} by chance): a slot that tells one tells of both"
-            for one in found[:1]
-        ]
-    return notes
 
 
 def _part(source: Source, block: Block, nulls: Nulls, parts: Path) -> Measured:
@@ -256,55 +243,6 @@ def _moved(analysis: Analysis, arms: Mapping[tuple[str, str], Arm], strata: Mapp
         if differences:
             moved[what] = max(differences)
     return moved
-
-
-def _comparison(
-    analysis: Analysis,
-    arms: Mapping[tuple[str, str], Arm],
-    strata: Mapping[str, Stratum],
-    primary: str,
-    scores: Sequence[Mapping[str, Any]],
-    controllable: bool | None,
-) -> dict[str, Any]:
-    first, second = ([source.name for source in many] for many in (analysis.first, analysis.second))
-
-    def compared(stratum: str, others: Sequence[str]) -> dict[str, dict[str, Any]]:
-        return compare_arms([arms[name, stratum] for name in first], [arms[name, stratum] for name in others])
-
-    by_stratum = {stratum: compared(stratum, second) for stratum in strata}
-    bases = {name: compared(primary, [one.name for one in many]) for name, many in analysis.bases.items()}
-    family = [(stratum, what) for stratum in strata if stratum not in (primary, "all") for what in ("P1 D", "P2 D")]
-    family = [(stratum, what) for stratum, what in family if what in by_stratum[stratum]]
-    for (stratum, what), p in zip(family, holm([by_stratum[one][two]["p"] for one, two in family]), strict=True):
-        by_stratum[stratum][what]["p_holm"] = float(p)
-    own = [
-        line for line in scores if line["row"] in first and line["stratum"] == primary and line["score"].endswith("D")
-    ]
-    beats = bool(own) and all(is_purer(line) for line in own)
-    verdict = decide(
-        by_stratum[primary],
-        names=(_arm_name(first), _arm_name(second)),
-        beats_null=beats,
-        bases=bases,
-        controllable=controllable,
-        stratum=primary,
-    )
-    return {
-        "comparison": {
-            "first": first,
-            "second": second,
-            "primary": primary,
-            "strata": by_stratum,
-            "bases": bases,
-            "beats_null": beats,
-        },
-        "decision": verdict.decision,
-        "sentence": verdict.sentence,
-    }
-
-
-def _arm_name(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def _settings(analysis: Analysis, blocks: Sequence[Block]) -> dict[str, Any]:

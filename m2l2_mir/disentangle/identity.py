@@ -29,7 +29,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import group_codes
 from m2l2_mir.quality.latents import chunk_agreement
 
-__all__ = ["match_slots", "predictability", "slot_health", "slot_identity", "slot_stability"]
+__all__ = ["EXCHANGES", "match_slots", "predictability", "slot_health", "slot_identity", "slot_stability"]
 
 FOLDS = 5
 DEAD = 0.01  # standard deviation of a slot that tells nothing

@@ -97,19 +97,21 @@ class Probes:
         Centred and scaled to a mean variance of 1 here, each by itself.
     fold : np.ndarray [n]
         Fold of each item, as of :func:`dealt`: one is held out, and of the others each in turn.
+    training : np.ndarray [n] of bool, optional
+        Items that probes may learn from when their fold is not held out; None: all. The others are predicted only.
     """
 
-    def __init__(self, codes: Floats, fold: Integers) -> None:
-        sizes = np.bincount(fold)
-        self.order = np.argsort(fold, kind="stable")
-        self._bounds = np.cumsum([0, *sizes])
-        self._folds = range(len(sizes))
-        self._sizes = np.diff(self._bounds)
+    def __init__(self, codes: Floats, fold: Integers, training: NDArray[np.bool_] | None = None) -> None:
+        learnt = np.ones(len(fold), dtype=bool) if training is None else training
+        self.order = np.lexsort((~learnt, fold))  # of each fold first what is learnt from
+        self._bounds = np.cumsum([0, *np.bincount(fold)])
+        self._folds = range(len(self._bounds) - 1)
+        self._sizes = np.bincount(fold[learnt], minlength=len(self._folds))
         centred = codes[:, self.order] - codes.mean(axis=1, keepdims=True)
         spread = np.sqrt(np.square(centred).mean(axis=(1, 2), keepdims=True))
         scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0)
         self._X: Singles = scaled.astype(np.float32)
-        parts = [scaled[:, self._part(fold)] for fold in self._folds]
+        parts = [scaled[:, self._learnt(fold)] for fold in self._folds]
         self._sums = np.stack([part.sum(axis=1) for part in parts])  # [folds, R, d]
         self._grams = np.stack([part.swapaxes(1, 2) @ part for part in parts])  # [folds, R, d, d]
         self._bases = {left: self._basis(left) for many in (1, 2) for left in combinations(self._folds, many)}
@@ -149,7 +151,8 @@ class Probes:
         target = np.ascontiguousarray(column.target()[self.order].astype(np.float32))
         fits = self._fits(column, target, (1, target.shape[1]))
         for outer in self._folds:
-            yield self.order[self._part(outer)], fits.scores((outer,), outer, fits.penalty(outer))[:, 0]
+            part = self._part(outer)
+            yield self.order[part], fits.scores((outer,), part, fits.penalty(outer))[:, 0]
 
     def means(self, column: Column, rows: Integers) -> Floats:
         """Information [P, R] of permuted labels."""
@@ -163,26 +166,30 @@ class Probes:
         for outer in self._folds:
             part = self._part(outer)
             penalty = fits.penalty(outer)
-            inner = [fold for fold in self._folds if fold != outer]
-            scores = np.concatenate([fits.scores((outer, fold), fold, penalty) for fold in inner], axis=-1)
-            known = np.concatenate([target[..., self._part(fold)] for fold in inner], axis=-1)
+            inner = {fold: self._learnt(fold) for fold in self._folds if fold != outer}
+            scores = np.concatenate([fits.scores((outer, fold), of, penalty) for fold, of in inner.items()], axis=-1)
+            known = np.concatenate([target[..., of] for of in inner.values()], axis=-1)
             predicted = density(column, known)
             predicted.scale(scores, known)
-            held_out = fits.scores((outer,), outer, penalty)
+            held_out = fits.scores((outer,), part, penalty)
             losses[..., part], baseline[:, part] = predicted.losses(held_out, target[..., part])
         return losses, baseline
 
     def _fits(self, column: Column, flat: Singles, shape: tuple[int, int]) -> _Fits:
         """Of targets [n, P*C] in the order of the folds."""
-        totals = np.stack([flat[self._part(f)].sum(axis=0, dtype=np.float64) for f in self._folds])
-        moments = np.stack([self._X[:, self._part(f)].swapaxes(1, 2) @ flat[self._part(f)] for f in self._folds])
+        learnt = [self._learnt(fold) for fold in self._folds]
+        totals = np.stack([flat[of].sum(axis=0, dtype=np.float64) for of in learnt])
+        moments = np.stack([self._X[:, of].swapaxes(1, 2) @ flat[of] for of in learnt])
         return _Fits(self, shape, totals, moments.astype(np.float64), column.factor.kind == "classes")
 
     def _part(self, fold: int) -> slice:
         return slice(self._bounds[fold], self._bounds[fold + 1])
 
+    def _learnt(self, fold: int) -> slice:
+        return slice(self._bounds[fold], self._bounds[fold] + self._sizes[fold])
+
     def _basis(self, left_out: tuple[int, ...]) -> tuple[Floats, Floats, Floats, int]:
-        """Eigenvalues, eigenvectors, mean and number of the items outside some folds."""
+        """Eigenvalues, eigenvectors, mean and number of the items to learn from outside some folds."""
         kept = [fold for fold in self._folds if fold not in left_out]
         n = int(self._sizes[kept].sum())
         mean = self._sums[kept].sum(axis=0) / n
@@ -190,7 +197,7 @@ class Probes:
         return np.maximum(values, 0), vectors, mean, n
 
     def _held_out_gram(self, outer: int, inner: int) -> Floats:
-        """Second moments of the items of `inner` about the means of training without both, in its eigenbasis."""
+        """Second moments of what `inner` has to learn from, about the means of training without both, in its basis."""
         _, vectors, mean, _ = self._bases[min(outer, inner), max(outer, inner)]
         size, crossed = self._sizes[inner], mean[:, :, None] * self._sums[inner][:, None]
         gram = self._grams[inner] - crossed - crossed.swapaxes(1, 2) + size * mean[:, :, None] * mean[:, None]
@@ -224,8 +231,8 @@ class _Fits:
             )
         return np.asarray(PENALTIES)[np.argmin(errors, axis=0)]
 
-    def scores(self, left_out: tuple[int, ...], fold: int, penalty: Floats) -> Singles:
-        """Centred predictions, or log odds less the prior's, of the items of a fold: [R, P, C, items]."""
+    def scores(self, left_out: tuple[int, ...], part: slice, penalty: Floats) -> Singles:
+        """Centred predictions, or log odds less the prior's, of some items in the order of folds: [R, P, C, items]."""
         probes = self._probes
         values, vectors, mean, n = probes._bases[tuple(sorted(left_out))]
         moment, share = self._moment(left_out)
@@ -240,7 +247,7 @@ class _Fits:
             offset = -0.5 * (explained * inverse).sum(axis=-1) / shares
         flat = weights.reshape(len(weights), -1, weights.shape[-1]) @ np.ascontiguousarray(vectors.swapaxes(1, 2))
         constant = np.asarray(offset) - (flat @ mean[:, :, None]).reshape(len(flat), *self._shape)
-        items = np.ascontiguousarray(probes._X[:, probes._part(fold)].swapaxes(1, 2))
+        items = np.ascontiguousarray(probes._X[:, part].swapaxes(1, 2))
         products = flat.astype(np.float32) @ items
         return products.reshape(len(flat), *self._shape, -1) + constant.astype(np.float32)[..., None]
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.compare import Arm
 from m2l2_mir.disentangle.evidence import Evidence
@@ -14,6 +17,7 @@ from m2l2_mir.disentangle.paired import spread_of
 
 __all__ = ["LEAST_FACTORS", "Stratum", "arm_of", "cell_lines", "factor_lines", "score_lines", "strata_of_blocks"]
 
+LEVEL = 0.95
 LEAST_FACTORS = 2  # of a stratum whose entropies are defined
 
 Stratum = list[tuple[int, str]]  # block and name of each factor
@@ -91,7 +95,10 @@ def _line(
 
 
 def cell_lines(row: str, measured: Sequence[Measured], blocks: Sequence[Block]) -> list[dict[str, Any]]:
-    """A line for each slot and factor: P1, what permutation and rotation give of it, unique information, P2."""
+    """A line for each slot and factor: P1, what permutation and rotation give of it, unique information, P2.
+
+    ``..._rotated_most`` is the 95 % of what the slot tells, or moves, that does so most of all slots of a rotation.
+    """
     lines = []
     for one, block in zip(measured, blocks, strict=True):
         information, changes = one.slots.matrix, one.pairs.matrix
@@ -108,13 +115,21 @@ def cell_lines(row: str, measured: Sequence[Measured], blocks: Sequence[Block]) 
                 if len(one.slots.permutations):
                     line["information_permuted"] = one.slots.permutations[:, slot, column].mean()
                 if len(one.slots.rotations):
-                    line["information_rotated"] = one.slots.rotations[:, :, column].mean()
+                    line |= _rotated("information", one.slots.rotations[:, :, column])
                 if pair is not None:
                     line |= {"change": changes[slot, pair], "invariance": 1 - changes[slot, pair] / 2}
                     if len(one.pairs.rotations):
-                        line["change_rotated"] = one.pairs.rotations[:, :, pair].mean()
+                        line |= _rotated("change", one.pairs.rotations[:, :, pair])
                 lines.append(line)
     return lines
+
+
+def _rotated(what: str, drawn: NDArray[np.float64]) -> dict[str, float]:
+    """Of rotations [draws, K] of one factor."""
+    return {
+        f"{what}_rotated": float(drawn.mean()),
+        f"{what}_rotated_most": float(np.quantile(drawn.max(axis=1), LEVEL)),
+    }
 
 
 def factor_lines(row: str, measured: Sequence[Measured]) -> list[dict[str, Any]]:

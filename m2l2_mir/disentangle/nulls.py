@@ -30,7 +30,7 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,18 @@ class Nulls:
     def __post_init__(self) -> None:
         if self.rotations < 0 or self.permutations < 0:
             raise InputError(f"{self.rotations} rotations and {self.permutations} permutations; give 0 or more")
+
+    def at_most(self, other: Nulls) -> Nulls:
+        """The same with no more draws than another.
+
+        >>> Nulls(rotations=50, permutations=10).at_most(Nulls(rotations=20, permutations=50))
+        Nulls(rotations=20, permutations=10, seed=0)
+        """
+        return replace(
+            self,
+            rotations=min(self.rotations, other.rotations),
+            permutations=min(self.permutations, other.permutations),
+        )
 
 
 NULLS = Nulls()

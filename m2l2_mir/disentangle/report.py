@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import soundfile
 
 from m2l2_mir.disentangle.decision import plain
-from m2l2_mir.disentangle.figures import AnalysisFigure, identity_figures, row_figures, swap_figures
+from m2l2_mir.disentangle.figures import AnalysisFigure, identity_figures, map_figure, row_figures, swap_figures
+from m2l2_mir.disentangle.report_parts import card, notes_list, wide_table
 from m2l2_mir.disentangle.results import SWAPS, comparison_table, footnotes, read_results, score_table, strata_of
+from m2l2_mir.disentangle.side_sections import (
+    classics_section,
+    generalisation_section,
+    identity_section,
+    map_section,
+    seeds_section,
+    swap_section,
+)
+from m2l2_mir.disentangle.words import slot_sentences, slot_table
 from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import InputError
 from m2l2_mir.report import page
@@ -21,7 +30,6 @@ from m2l2_mir.report.page import escape
 __all__ = ["REPORT", "matrix_section", "write_report"]
 
 REPORT, FIGURES = "report.html", "figures"
-EXAMPLE_SECONDS = 6.0
 READING = {
     "D": "disentanglement, 0 to 1: a slot tells of one factor only",
     "C": "completeness, 0 to 1: one slot tells all of a factor",
@@ -29,8 +37,17 @@ READING = {
     "permuted labels": "the same scores when labels are exchanged inside nuisance groups, or whole groups exchange "
     "theirs: what noise gives; D and C of slot scores are 0 where nothing more is told than that",
     "information": "share of a factor's entropy that a linear probe reads on clips it has not seen",
-    "strata": "global factors hold throughout a clip, local ones at one place, sequence ones are an order of events; "
-    "ordered latents hold global factors several times over by construction, so that strata are told apart",
+}
+READING_STRATA = (
+    "strata: global factors hold throughout a clip, local ones at one place, sequence ones are an order of events; "
+    "ordered latents hold global factors several times over by construction, so that strata are told apart"
+)
+WORDS = {
+    "tells": "factors of which a probe reads more from this slot alone (1 is all) than from any slot of the code in "
+    "95 % of its random rotations; those first that exceed it most",
+    "alone knows": "what is lost of a factor when this slot is left out, from .05 on",
+    "is moved by": "factors whose change moves this slot further (2 is as far as to another clip) than any slot of the "
+    "rotated code",
 }
 
 
@@ -63,19 +80,27 @@ def write_report(out: Path) -> Path:
             sections.append(_row_section(found, row, drawn, number))
     sections += [_score_section(found, stratum) for stratum in strata_of(found)]
     sections.append(_told_section(found))
+    if found.get("unseen"):
+        sections.append(generalisation_section(found))
+    for number, (name, one) in enumerate(found.get("dimensions", {}).items()):
+        drawn_map = map_figure(one)
+        figures[f"{_slug(name)}-{drawn_map.name}"] = drawn_map
+        sections.append(map_section(name, drawn_map, number))
     for number, name in enumerate(found.get("identity", {})):
         matching = found.get("matching") if number == 0 else None
         drawn = identity_figures(found["identity"][name], matching)
         figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
-        sections.append(_identity_section(name, found["identity"][name], matching, drawn, number))
+        sections.append(identity_section(name, found["identity"][name], matching, drawn, number))
+    if any((seeds := found.get("seeds") or {}).values()):
+        sections.append(seeds_section(seeds))
     for number, (name, swaps) in enumerate(found.get("swaps", {}).items()):
         if not swaps["plans"]:
             continue
         drawn = swap_figures(swaps["plans"])
         figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
-        sections.append(_swap_section(swaps, drawn, number, out / SWAPS))
+        sections.append(swap_section(swaps, drawn, number, out / SWAPS))
     if classics := found.get("classics"):
-        sections.append(_classics_section(classics))
+        sections.append(classics_section(classics))
     sections += [_heard_section(found), _reproduce_section(found, out)]
     untrained = [row["name"] for row in found["rows"] if row["kind"] == "model" and not row["trained"]]
     text = page.page(
@@ -104,10 +129,12 @@ def write_report(out: Path) -> Path:
 def matrix_section(out: Path, *, intro: str) -> str:
     """The slot x factor matrices of the first model and what they say, as one section of another page."""
     found = read_results(out)
-    drawn = row_figures(found, found["model"])
-    cards = "".join(_card(one, f"slots-{one.name}") for one in drawn)
+    drawn = [one for one in row_figures(found, found["model"]) if one.name != "unique"]
+    cards = "".join(card(one, f"slots-{one.name}") for one in drawn)
     said = f'<p class="prose">{escape(found["sentence"])}.</p>'
-    return page.section("Which slot holds what", said, f'<div class="pair figures">{cards}</div>', intro=intro)
+    lead = "<p>Slot by slot, what exceeds every slot of the same code in random bases (1 is all of a factor):</p>"
+    words = lead + notes_list([f"{one}." for one in slot_sentences(found, found["model"])])
+    return page.section("Which slot holds what", said, words, f'<div class="pair figures">{cards}</div>', intro=intro)
 
 
 def _found_section(found: Mapping[str, Any]) -> str:
@@ -116,8 +143,8 @@ def _found_section(found: Mapping[str, Any]) -> str:
         compared = found["comparison"]
         blocks += [
             f"<p>First: {escape(', '.join(compared['first']))}. Second: {escape(', '.join(compared['second']))}.</p>",
-            _table(comparison_table(found), text_columns=2),
-            _list(
+            wide_table(comparison_table(found), text_columns=2),
+            notes_list(
                 [
                     "Differences of scores normalised by each model's own random rotations; intervals from leaving out "
                     "the same groups of clips in both, fitted again",
@@ -126,23 +153,30 @@ def _found_section(found: Mapping[str, Any]) -> str:
                 ]
             ),
         ]
+    notes = [f"{name}: {text}" for name, text in READING.items()]
+    blocks.append(notes_list([*notes, READING_STRATA] if len(strata_of(found)) > 1 else notes))
     return page.section("What was found", *blocks)
 
 
 def _row_section(found: Mapping[str, Any], row: Mapping[str, Any], drawn: Sequence[AnalysisFigure], number: int) -> str:
-    cards = "".join(_card(one, f"row{number}-{one.name}") for one in drawn)
+    cards = "".join(card(one, f"row{number}-{one.name}") for one in drawn)
+    words = ""
+    if row["kind"] == "model":
+        table = slot_table(found, row["name"])
+        shown = " ".join(map(str, table.columns))
+        notes = [f"{what}: {text}" for what, text in WORDS.items() if what in shown]
+        words = wide_table(table, text_columns=len(table.columns)) + notes_list(notes)
     return page.section(
-        f"Slots and factors: {row['name']}", f'<div class="figures">{cards}</div>', intro=f"{row['about']}."
+        f"Slots and factors: {row['name']}", words, f'<div class="figures">{cards}</div>', intro=f"{row['about']}."
     )
 
 
 def _score_section(found: Mapping[str, Any], stratum: str) -> str:
     factors = ", ".join(one["name"] for one in found["factors"] if stratum in ("all", one["stratum"]))
-    notes = [*footnotes(found), *(f"{name}: {text}" for name, text in READING.items())]
     return page.section(
         f"Scores, stratum {stratum}",
-        _table(score_table(found, stratum), text_columns=2),
-        _list(notes if stratum == strata_of(found)[0] else []),
+        wide_table(score_table(found, stratum), text_columns=2),
+        notes_list(footnotes(found) if stratum == strata_of(found)[0] else []),
         intro=f"Factors: {factors}.",
     )
 
@@ -158,125 +192,7 @@ def _told_section(found: Mapping[str, Any]) -> str:
         "equivariance: share of the change of the embedding that follows from the change of the factor, held out",
         "invariance: 1 less half the squared change in units of variance, averaged over slots: 1 is no change at all",
     ]
-    return page.section("Factor by factor", _table(pd.DataFrame(lines), text_columns=2), _list(notes))
-
-
-def _identity_section(
-    name: str,
-    identity: Mapping[str, Any],
-    matching: Mapping[str, Any] | None,
-    drawn: Sequence[AnalysisFigure],
-    number: int,
-) -> str:
-    health, stability = identity["health"], identity.get("stability")
-    lines = []
-    for slot, spread in enumerate(health["spread"]):
-        line = {
-            "slot": str(slot + 1),
-            "spread": f"{spread:.3f}",
-            "saturated": plain(health["saturated"][slot]),
-            "effective rank": f"{health['effective_rank'][slot]:.1f}",
-        }
-        if stability:
-            line |= {
-                title: plain(stability[key][slot])
-                for key, title in (
-                    ("adjacent", "next chunk"),
-                    ("within", "same clip"),
-                    ("between", "other music"),
-                    ("kept", "nearest to itself"),
-                )
-            }
-        lines.append(line)
-    said = [
-        f"A single vector tells which slot it is in {plain(identity['accuracy'])} of cases; chance is "
-        f"{plain(identity['chance'])}",
-        f"{health['dead']} dead slots; effective rank of all slots {health['total_effective_rank']:.1f}",
-    ]
-    if stability:
-        said.append(
-            "next chunk, same clip, other music: correlation of a slot with itself in those; nearest to itself: how "
-            "often the nearest slot of the next chunk is the same one"
-        )
-    if matching:
-        said.append(
-            f"Slots matched between the two models: {plain(matching['matched'])} predictable, "
-            f"{plain(matching['chance'])} where slots are exchanged clip by clip (p {matching['p']:.2f}); the first's "
-            "1, 2, ... go with " + ", ".join(str(slot + 1) for slot in matching["match"])
-        )
-    cards = "".join(_card(one, f"identity{number}-{one.name}") for one in drawn)
-    return page.section(
-        f"Slot identity: {name}",
-        _table(pd.DataFrame(lines), text_columns=1),
-        _list(said),
-        f'<div class="figures">{cards}</div>',
-    )
-
-
-def _swap_section(swaps: Mapping[str, Any], drawn: Sequence[AnalysisFigure], number: int, folder: Path) -> str:
-    lines = []
-    for plan in swaps["plans"]:
-        for place, one in enumerate(plan["calibration"]):
-            shares = {part: plain(plan[part][place]) for part in ("null", "ceiling", "floor")}
-            lines.append(
-                {
-                    "attribute": one["attribute"],
-                    "clips": plan["block"],
-                    "context": plan["context"],
-                    "pairs": f"{plan['counted'][place]} of {len(plan['pairs'])}",
-                    **shares,
-                    "on renders": plain(one["renders"]),
-                    "on reconstructions": plain(one["reconstructions"]),
-                }
-            )
-    notes = [
-        "null, ceiling, floor: share of pairs whose attribute moves to the donor's when a random subspace, all slots, "
-        "or nothing but the noise of the decoder is changed; pairs: those whose plain reconstructions differ in it",
-        "on renders, on reconstructions: how well the estimator follows the true factor there (rank correlation; of "
-        "pitch classes the length of the mean difference on the circle); where it is low, T says nothing",
-        "context: the chunk decoded before, which is not measured",
-    ]
-    cards = "".join(_card(one, f"swaps{number}-{one.name}") for one in drawn)
-    heard = "".join(_player(folder / one["file"], f"Pair {one['pair']}: {one['title']}") for one in swaps["examples"])
-    if heard:
-        heard = f"<p>The slot and attribute that move most, of the pairs where they do:</p>{heard}"
-    return page.section(
-        "Decoder swaps",
-        f'<p class="prose">{escape(swaps["sentence"])}.</p>',
-        f'<div class="figures">{cards}</div>',
-        _table(pd.DataFrame(lines), text_columns=3),
-        _list(notes),
-        heard,
-        intro="One slot of a clip is replaced by another clip's and decoded: does what it is said to mean move along?",
-    )
-
-
-def _player(path: Path, title: str) -> str:
-    try:
-        samples, sample_rate = soundfile.read(str(path), dtype="float32")
-    except soundfile.LibsndfileError:
-        return f"<p>{escape(title)}: {escape(path.name)} could not be read.</p>"
-    uri = page.audio_uri(samples, sample_rate, seconds=EXAMPLE_SECONDS)
-    return f'<p>{escape(title)}</p><audio controls preload="metadata" src="{uri}" aria-label="{escape(title)}"></audio>'
-
-
-def _classics_section(classics: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        {
-            "row": line["row"],
-            "block": line["block"],
-            "metric": line["metric"],
-            "raw": plain(line["estimate"]),
-            **{
-                title: plain(line.get(key))
-                for key, title in (("rotation", "random rotations"), ("permutation", "permuted"))
-            },
-            "normalised": plain(line.get("normalised")),
-        }
-        for line in classics
-    ]
-    intro = "Metrics of single dimensions: they depend on the basis inside a slot and on width; secondary."
-    return page.section("Dimension by dimension", _table(pd.DataFrame(lines), text_columns=3), intro=intro)
+    return page.section("Factor by factor", wide_table(pd.DataFrame(lines), text_columns=2), notes_list(notes))
 
 
 def _heard_section(found: Mapping[str, Any]) -> str:
@@ -300,7 +216,7 @@ def _heard_section(found: Mapping[str, Any]) -> str:
         f"{data['title']} ({data['name']}). Licence: {data['licence']}. Please cite: {data['citation']}" if data else ""
     )
     return page.section(
-        "What was heard, and by whom", _table(factors, text_columns=4), _table(rows, text_columns=3), intro=told
+        "What was heard, and by whom", wide_table(factors, text_columns=4), wide_table(rows, text_columns=3), intro=told
     )
 
 
@@ -317,20 +233,6 @@ def _reproduce_section(found: Mapping[str, Any], out: Path) -> str:
         page.definitions(facts),
         intro="What is there already is kept. All numbers are in scores.csv, matrices in cells.parquet.",
     )
-
-
-def _table(frame: pd.DataFrame, *, text_columns: int) -> str:
-    numeric = [str(name) for name in frame.columns[text_columns:]]
-    return f'<div class="wide">{page.table(frame, numeric=numeric)}</div>'
-
-
-def _list(lines: Sequence[str]) -> str:
-    return f'<ul class="notes">{"".join(f"<li>{escape(line)}</li>" for line in lines)}</ul>' if lines else ""
-
-
-def _card(one: AnalysisFigure, identifier: str) -> str:
-    svg = page.figure_svg(one.figure, alt=one.caption, identifier=identifier)
-    return f'<div class="card">{page.figure(svg, caption=escape(one.caption) + ".")}</div>'
 
 
 def _slug(name: str) -> str:

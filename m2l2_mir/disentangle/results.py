@@ -3,7 +3,8 @@
 Conventions
 -----------
 * ``OUT/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row, stratum and score),
-  ``cells.parquet`` (a line for each row, slot and factor), ``table.md``, ``table.tex``, ``figures/`` and
+  ``cells.parquet`` (a line for each row, slot and factor), ``dimensions.parquet`` (a line for each dimension and
+  factor), ``unseen.csv`` (combinations that were not heard), ``table.md``, ``table.tex``, ``figures/`` and
   ``report.html`` (:mod:`m2l2_mir.disentangle.report`), ``swaps/``, examples of decoder swaps where they were made, and
   ``parts/``, the measurements, which a later run takes up.
 * ``scores.json`` is written last and removed first: a folder without it is unfinished.
@@ -21,13 +22,24 @@ import pandas as pd
 
 from m2l2_mir.disentangle.compare import SCORES
 from m2l2_mir.disentangle.decision import LEAST_TOLD, is_undefined, plain, signed
+from m2l2_mir.disentangle.dimension_maps import dimension_table
 from m2l2_mir.disentangle.experiment import FORMAT
+from m2l2_mir.disentangle.words import slot_table
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.results import plain as plain_values
 from m2l2_mir.report.paper import latex_table, markdown_table
 
-__all__ = ["SWAPS", "comparison_table", "read_results", "score_table", "write_results"]
+__all__ = [
+    "SWAPS",
+    "comparison_table",
+    "footnotes",
+    "generalisation_table",
+    "read_results",
+    "score_table",
+    "strata_of",
+    "write_results",
+]
 
 RESULTS, SWAPS = "scores.json", "swaps"
 TITLES = {
@@ -62,8 +74,12 @@ def write_results(out: Path, found: Mapping[str, Any], *, command: str = "") -> 
         (out / RESULTS).unlink(missing_ok=True)
         cells = pd.DataFrame(values["cells"])
         write_durably(out / "cells.parquet", lambda file: cells.to_parquet(file, index=False))
+        unseen = [{**line, "beside": " ".join(line["beside"])} for line in values.get("unseen", [])]
+        dimensions = dimension_table(values.get("dimensions", {}))
+        write_durably(out / "dimensions.parquet", lambda file: dimensions.to_parquet(file, index=False))
         for name, text in (
             ("scores.csv", pd.DataFrame(values["scores"]).to_csv(index=False)),
+            ("unseen.csv", pd.DataFrame(unseen).to_csv(index=False)),
             ("table.md", _markdown(values)),
             ("table.tex", _latex(values)),
         ):
@@ -178,6 +194,24 @@ def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.Dat
     return table
 
 
+def generalisation_table(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Information of factors on combinations that training heard and on such as it did not, as text."""
+    return pd.DataFrame(
+        [
+            {
+                "row": line["row"],
+                "factor": line["factor"],
+                "beside": ", ".join(line["beside"]),
+                "seen": plain(line["seen"]),
+                "unseen": plain(line["unseen"]),
+                "difference": "?" if is_undefined(line["difference"]) else signed(line["difference"]),
+                "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
+            }
+            for line in found.get("unseen", [])
+        ]
+    )
+
+
 def strata_of(found: Mapping[str, Any]) -> list[str]:
     """Strata of results, in order."""
     return list(dict.fromkeys(line["stratum"] for line in found["scores"]))
@@ -215,6 +249,11 @@ def _markdown(found: Mapping[str, Any]) -> str:
         parts += ["## Comparison", markdown_table(comparison_table(found))]
     for stratum in strata_of(found):
         parts += [f"## Stratum {stratum}", markdown_table(score_table(found, stratum))]
+    for row in found["rows"]:
+        if row["kind"] == "model":
+            parts += [f"## Slot by slot: {row['name']}", markdown_table(slot_table(found, row["name"]))]
+    if found.get("unseen"):
+        parts += ["## Combinations that were not heard", markdown_table(generalisation_table(found))]
     parts.append("\n".join(f"* {note}" for note in footnotes(found)))
     parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in found["rows"]))
     return "\n\n".join(parts) + "\n"
@@ -225,6 +264,8 @@ def _latex(found: Mapping[str, Any]) -> str:
     titled = [(f"Stratum {stratum}", score_table(found, stratum)) for stratum in strata_of(found)]
     if found["comparison"]:
         titled.insert(0, ("Comparison", comparison_table(found)))
+    if found.get("unseen"):
+        titled.append(("Combinations that were not heard", generalisation_table(found)))
     return "\n".join(latex_table(table, caption=". ".join([title, *footnotes(found)]) + ".") for title, table in titled)
 
 

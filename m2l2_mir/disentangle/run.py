@@ -10,43 +10,36 @@ Conventions
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from m2l2_mir.dataset.dataset import Dataset
+from m2l2_mir.disentangle.arms import arms_of, check_models, check_shapes, names_of
 from m2l2_mir.disentangle.blocks import Block, factor_blocks, factor_clips
-from m2l2_mir.disentangle.decision import describe_swaps
-from m2l2_mir.disentangle.decoders import decoder_of, has_trained_decoder
-from m2l2_mir.disentangle.dimension_lines import classic_lines
-from m2l2_mir.disentangle.experiment import Analysis, run_analysis
-from m2l2_mir.disentangle.labels import label_blocks
-from m2l2_mir.disentangle.nulls import Nulls
-from m2l2_mir.disentangle.report import write_report
-from m2l2_mir.disentangle.results import SWAPS, write_results
-from m2l2_mir.disentangle.source_identity import identity_of, matching_of
-from m2l2_mir.disentangle.sources import (
+from m2l2_mir.disentangle.controls import (
     LOG_MEL_SHAPE,
-    Observe,
-    Source,
     log_mel_source,
-    model_source,
-    native_tokens,
     oracle_source,
     rotated_inside,
-    store_source,
     time_bases,
     untrained_source,
 )
-from m2l2_mir.disentangle.swap_examples import write_examples
-from m2l2_mir.disentangle.swapping import PLANS, controllable, swap_slots
+from m2l2_mir.disentangle.dimension_lines import classic_lines
+from m2l2_mir.disentangle.dimension_maps import dimension_map
+from m2l2_mir.disentangle.experiment import Analysis, run_analysis
+from m2l2_mir.disentangle.generalisation_lines import generalisation_lines
+from m2l2_mir.disentangle.labels import label_blocks
+from m2l2_mir.disentangle.model_swaps import is_controllable, swaps_of_model, told_swaps
+from m2l2_mir.disentangle.nulls import Nulls
+from m2l2_mir.disentangle.report import write_report
+from m2l2_mir.disentangle.results import SWAPS, write_results
+from m2l2_mir.disentangle.source_identity import identity_of, matching_of, seeds_of
+from m2l2_mir.disentangle.sources import Observe, Source, model_source, native_tokens, regrouping_note, store_source
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
-from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
-from m2l2_mir.probe.inputs import model_name
 from m2l2_mir.probe.sources import Count
 
 __all__ = ["Size", "analyse_models", "analyse_stores"]
@@ -59,7 +52,6 @@ SIZES = {
     "full": Nulls(rotations=100, permutations=500),
 }
 PARTS = "parts"
-UNTRAINED_DECODER = "its decoder is untrained, so that no swaps are decoded"
 
 Counting = Callable[[str], AbstractContextManager[Count | None]]
 
@@ -110,8 +102,9 @@ def analyse_models(
     InputError
         Models are not paired, differ in shape, or the folder cannot be written.
     """
-    first_arm, second_arm = _arms(models, against)
-    _check_models([*first_arm, *second_arm])
+    _make_folder(out)
+    first_arm, second_arm = arms_of(models, against)
+    unequal = check_models(first_arm, second_arm)
     small = size in ("tour", "quick")
     dataset = factor_clips(quick=small, lengths=(1,) if size == "tour" else (1, 8), data_home=data_home)
     with count("rendering") as progress:
@@ -123,7 +116,7 @@ def analyse_models(
     }
     first, second = ([given[name] for name in arm] for arm in (first_arm, second_arm))
     controls = []
-    notes = list(dataset.notes)
+    notes = [*dataset.notes, *unequal]
     if size != "tour" and (one := untrained_source(first[0], dataset, jobs=jobs, observe=observe)) is not None:
         controls.append(one)
     if size == "tour":
@@ -141,8 +134,15 @@ def analyse_models(
     if swaps or size == "full":
         for name in dict.fromkeys([first_arm[0], *second_arm[:1]]):
             with count(f"decoder swaps of {given[name].name}") as progress:
-                swapped[given[name].name] = _swapped(
-                    load_model(name, device=device), given[name], dataset, blocks, out, size=size, progress=progress
+                swapped[given[name].name] = swaps_of_model(
+                    load_model(name, device=device),
+                    given[name],
+                    dataset,
+                    blocks,
+                    out / PARTS,
+                    out / SWAPS,
+                    size=size,
+                    progress=progress,
                 )
     # A model that is untrained as given is the control already.
     controls = [one for one in controls if one.identity != first[0].identity]
@@ -192,16 +192,16 @@ def analyse_stores(
     InputError, StoreError
         A store or the table cannot be used.
     """
+    _make_folder(out)
     if len(stores) not in (1, 2):
         raise InputError(f"{len(stores)} stores; give one to describe it, or two to compare them")
-    sources = [
-        store_source(EmbeddingStore.open(store), name) for store, name in zip(stores, _names(stores), strict=True)
-    ]
-    _check_shapes([(source.name, source.shape) for source in sources])
-    known = set(sources[0].store.tracks["track_id"]) if sources[0].store else set()
-    for source in sources[1:]:
-        known &= set(source.store.tracks["track_id"]) if source.store else set()
-    blocks, notes = label_blocks(labels, sorted(known), factors=factors)
+    opened = [EmbeddingStore.open(store) for store in stores]
+    sources = [store_source(store, name) for store, name in zip(opened, names_of(stores), strict=True)]
+    check_shapes([(source.name, source.shape) for source in sources])
+    tracks = opened[0].tracks
+    for store in opened[1:]:
+        tracks = tracks[tracks["track_id"].isin(store.tracks["track_id"])]
+    blocks, notes = label_blocks(labels, tracks, factors=factors)
     controls = [] if size == "quick" else [oracle_source(blocks, sources[0].shape)]
     notes.append("factors of a user's own are rarely drawn independently: what slots share may be what labels share")
     return _finish(
@@ -209,43 +209,14 @@ def analyse_stores(
     )
 
 
-def _arms(models: Sequence[str], against: Sequence[str]) -> tuple[list[str], list[str]]:
-    if not models:
-        raise InputError("no model is given; name one, or two to compare them")
-    if against:
-        if len(against) != len(models):
-            raise InputError(f"{len(models)} models against {len(against)}; give as many of each, paired by place")
-        return list(models), list(against)
-    if len(models) > 2:
+def _make_folder(out: Path) -> None:
+    """Before anything takes time."""
+    try:
+        (out / PARTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise InputError(
-            f"{len(models)} models; two are compared, and for pairs of seeds give the second arm by --against"
-        )
-    return list(models[:1]), list(models[1:])
-
-
-def _check_models(models: Sequence[str]) -> None:
-    """Before anything is rendered: all are there, have names of their own and slots of equal shape."""
-    names = [model_name(model) for model in models]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"{', '.join(twice)} is the name of two models; give each once, in folders of different names")
-    configs = [load_model(model, device="cpu").config for model in models]
-    _check_shapes([(name, (one.num_embeddings, one.latent_dim)) for name, one in zip(names, configs, strict=True)])
-
-
-def _check_shapes(shapes: Sequence[tuple[str, tuple[int, int]]]) -> None:
-    first, shape = shapes[0]
-    for name, other in shapes:
-        if other != shape:
-            raise InputError(f"{name} has slots of {other}, {first} of {shape}; compare equal ones")
-
-
-def _names(stores: Sequence[Path]) -> list[str]:
-    """Names of stores: of their folders, and where these are the same, of the folders that they are in too."""
-    paths = [Path(store).resolve() for store in stores]
-    if len(set(paths)) < len(paths):
-        raise InputError(f"{stores[0]} is given twice; give two stores to compare them, or one to describe it")
-    names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else ["/".join(path.parts[-2:]) for path in paths]
+            f"{out} cannot be a folder of results: {error.strerror or error}; give another --out"
+        ) from error
 
 
 def _finish(
@@ -268,7 +239,9 @@ def _finish(
         bases = {name: [of[place] for of in ordered] for place, name in enumerate(("DCT", "PCA"))}
     elif second:
         notes = [*notes, "the second arm is not of ordered latents, so that no time basis of it was tried"]
-    native = [one for source in (*first[:1], *second[:1]) if (one := native_tokens(source)) is not None]
+    shown = [*first[:1], *second[:1]]
+    native = [one for source in shown if (one := native_tokens(source)) is not None]
+    notes = [*notes, *(note for source in shown if (note := regrouping_note(source)) is not None)]
     analysis = Analysis(
         blocks=blocks,
         first=first,
@@ -277,50 +250,26 @@ def _finish(
         controls=[*native, *controls],
         inside=rotated_inside(first[0]),
         nulls=SIZES[size],
-        controllable=partial(_controllable, swapped or {}, first[0].name),
+        controllable=partial(is_controllable, swapped or {}, first[0].name),
         notes=tuple(notes),
     )
     with count("measuring") as progress:
         found = run_analysis(analysis, out / PARTS, progress=progress)
-    shown = [*first[:1], *second[:1]]
     with count("slot identity") as progress:
         found["identity"] = {source.name: identity_of(source, blocks) for source in shown}
         found["matching"] = matching_of(first[0], second[0], blocks[0]) if second else None
+        found["seeds"] = {"first": seeds_of(first, blocks[0]), "second": seeds_of(second, blocks[0])}
+    whole = [block.without({track for source in shown for track in source.failed}) for block in blocks]
+    found["dimensions"] = {source.name: dimension_map(source, whole) for source in shown}
+    if size != "tour":
+        with count("unseen combinations") as progress:
+            found["unseen"] = generalisation_lines(shown, whole, out / PARTS, progress=progress)
     if size == "full":
-        whole = [block.without({track for source in shown for track in source.failed}) for block in blocks]
         with count("single dimensions") as progress:
             found["classics"] = classic_lines(shown, whole, out / PARTS, progress=progress)
-    for name, one in (swapped or {}).items():
-        one["control"] = controllable(one["plans"], found["cells"], name)
-        one["sentence"] = describe_swaps(name, one["control"]) if one["plans"] else f"{name}: {UNTRAINED_DECODER}"
-    found["swaps"] = swapped or {}
+    found["swaps"] = told_swaps(swapped or {}, found["cells"])
     found["notes"] += [one["sentence"] for one in found["swaps"].values() if not one["plans"]]
     found["dataset"] = dataset
     write_results(out, found, command=command)
     write_report(out)
     return found
-
-
-def _swapped(
-    model: Music2Latent2,
-    source: Source,
-    dataset: Dataset,
-    blocks: Sequence[Block],
-    out: Path,
-    *,
-    size: Size,
-    progress: Count | None,
-) -> dict[str, Any]:
-    """Swaps and examples of one model; of an untrained decoder none."""
-    if not has_trained_decoder(model):
-        return {"plans": [], "examples": []}
-    decode, sample_rate = decoder_of(model), model.config.sample_rate
-    plans = swap_slots(decode, sample_rate, source, dataset, blocks, out / PARTS, plans=PLANS[size], progress=progress)
-    examples = write_examples(decode, sample_rate, source, blocks, plans[0], out / SWAPS, model.fingerprint)
-    return {"plans": plans, "examples": examples}
-
-
-def _controllable(swapped: Mapping[str, Any], name: str, cells: Sequence[Mapping[str, Any]]) -> bool | None:
-    if name not in swapped or (control := controllable(swapped[name]["plans"], cells, name)) is None:
-        return None
-    return bool(control["controllable"])

@@ -58,6 +58,7 @@ __all__ = ["slot_scores"]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
 
+MOST_UNIQUE = 32
 _LEVEL = 0.95  # of the bound that information must exceed, over all slots
 
 
@@ -95,7 +96,8 @@ def slot_scores(
     -------
     dict
         ``D_slot``, ``C_slot`` : float; nan for a single factor, or a single slot.
-        ``information``, ``unique`` : np.ndarray [K, F]; ``information_all``, ``redundancy`` : np.ndarray [F]
+        ``information``, ``unique`` : np.ndarray [K, F]; ``information_all``, ``redundancy`` : np.ndarray [F].
+        ``unique`` is nan with more than 32 slots, since each of them would take a fit of nearly the whole code.
         ``D_of_slots`` [K] and ``C_of_factors`` [F] : 1 - entropy of a row, of a column; 0 where it is empty.
         ``bound`` [F] : what permuted labels reach in any slot (95 %); ``informative`` [K, F] of bool : what exceeds it.
         ``moved`` [F] : share of labels that permutations change (:func:`~m2l2_mir.disentangle.nulls.moved_share`).
@@ -133,8 +135,8 @@ def slot_scores(
     information = _information(_losses(each, columns))  # [K, F]
     losses_all = _losses(whole, columns)[0]
     information_all = _information(losses_all)
-    without = np.zeros(information.shape)  # of a code of one slot
-    if K > 1:
+    without = np.zeros(information.shape) if K == 1 else np.full(information.shape, np.nan)
+    if 1 < K <= MOST_UNIQUE:
         others = (np.delete(codes, slot, axis=1).reshape(1, n, -1) for slot in range(K))  # one at a time: memory
         without = np.concatenate([_information(_losses(Probes(other, fold), columns)) for other in others])
 
@@ -254,9 +256,11 @@ def _information(losses: Floats) -> Floats:
 
 
 def _losses(probes: Probes, columns: Sequence[Column]) -> Floats:
-    """Losses [R, F, n] over the mean loss of the prior."""
+    """Losses [R, F, n] over the mean loss of the prior; 1 where a factor does not vary, as some groups are left out."""
     found = [probes.losses(column) for column in columns]
-    return np.stack([losses[:, 0] / prior.mean() for losses, prior in found], axis=1)
+    return np.stack(
+        [losses[:, 0] / prior.mean() if prior.any() else np.ones_like(losses[:, 0]) for losses, prior in found], axis=1
+    )
 
 
 def _checked(slots: ArrayLike) -> Floats:

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 
 from m2l2_mir.disentangle.blocks import Block
-from m2l2_mir.disentangle.identity import match_slots, slot_health, slot_identity, slot_stability
+from m2l2_mir.disentangle.identity import EXCHANGES, match_slots, slot_health, slot_identity, slot_stability
 from m2l2_mir.disentangle.sources import Source
 from m2l2_mir.errors import StoreError
 from m2l2_mir.probe.inputs import config_of
 
-__all__ = ["identity_of", "matching_of"]
+__all__ = ["identity_of", "matching_of", "seeds_of"]
 
 STABILITY_CLIPS = 200
 MATCHED_CLIPS = 600
+SEED_EXCHANGES = 3  # of slots, for each pair of seeds: their mean is all that is told
 
 
 def identity_of(source: Source, blocks: Sequence[Block]) -> dict[str, Any]:
@@ -53,9 +54,29 @@ def _stability(source: Source, block: Block) -> dict[str, Any] | None:
     return slot_stability(np.stack([one[:least] for one, _ in chunks]), [group for _, group in chunks])
 
 
-def matching_of(first: Source, second: Source, block: Block) -> dict[str, Any]:
+def matching_of(first: Source, second: Source, block: Block, *, exchanges: int = EXCHANGES) -> dict[str, Any]:
     """Slots of the second source that hold what those of the first do, on at most :data:`MATCHED_CLIPS` clips."""
     whole = block.without(set(first.failed) | set(second.failed))
     step = -(-len(whole.track_ids) // MATCHED_CLIPS)
     tracks = whole.track_ids[::step]
-    return match_slots(first.slots_of(tracks), second.slots_of(tracks), whole.groups[::step])
+    return match_slots(first.slots_of(tracks), second.slots_of(tracks), whole.groups[::step], exchanges=exchanges)
+
+
+def seeds_of(arm: Sequence[Source], block: Block) -> dict[str, Any] | None:
+    """Whether slots of a recipe come again with another seed: the first model of an arm matched with each other one.
+
+    Returns
+    -------
+    dict or None
+        ``first`` and ``others`` (names), ``matched`` (of each of them), ``chance`` (mean, of exchanged slots); None for
+        a single model.
+    """
+    if len(arm) < 2:
+        return None
+    found = [matching_of(arm[0], other, block, exchanges=SEED_EXCHANGES) for other in arm[1:]]
+    return {
+        "first": arm[0].name,
+        "others": [other.name for other in arm[1:]],
+        "matched": [float(one["matched"]) for one in found],
+        "chance": float(np.mean([one["chance"] for one in found])),
+    }

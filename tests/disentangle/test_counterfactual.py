@@ -61,6 +61,24 @@ def test_turning_inside_slots_changes_nothing_and_turning_across_them_takes_all(
     assert abs(mixed["nulls"]["D"]["rotation"]["normalised"]) < 0.1
 
 
+def test_slots_that_change_places_and_changes_of_no_factor_score_nothing(aligned, rng):
+    reference, before, after = aligned
+
+    def shuffled(slots):
+        return np.take_along_axis(slots, np.argsort(rng.random(slots.shape[:2]), axis=1)[:, :, None], axis=1)
+
+    blind = before + 0.3 * before.std(axis=0) * rng.standard_normal(before.shape)
+    for ours, theirs, other in (
+        (shuffled(before), shuffled(after), shuffled(reference)),
+        (before, blind, reference),
+        (before, before, reference),
+    ):
+        found = counterfactual_scores(ours, theirs, FACTOR, reference=other, groups=GROUPS, nulls=FEW)
+        assert found["D"] < 0.03
+        assert found["C"] < 0.03
+        assert found["nulls"]["D"]["permutation"]["p"] > 0.02
+
+
 def test_the_matrix_is_the_plain_formula(aligned):
     reference, before, after = aligned
     found = counterfactual_scores(before, after, FACTOR, reference=reference, nulls=None)
@@ -91,6 +109,17 @@ def test_equivariance_is_whether_the_same_step_gives_the_same_shift(rng, shift, 
     reference = rng.standard_normal((300, K, D))
     found = equivariance(before, after, *values.T, reference=reference, groups=np.arange(120) % 12)
     assert found["equivariance"] == pytest.approx(expected, abs=0.06)
+
+
+def test_a_shift_in_one_direction_of_many_is_equivariant(rng):
+    values = rng.integers(0, 2, size=200)
+    spread = np.array([1.0] + [0.1] * 19)  # what the factor moves, and much that is little
+    before, reference = (spread * rng.standard_normal((count, 1, 20)) for count in (200, 400))
+    after = before + 0.3 * spread * rng.standard_normal(before.shape)
+    after[:, 0, 0] = before[:, 0, 0] + 2 * (1 - 2 * values)
+    found = equivariance(before, after, values, 1 - values, reference=reference)
+    assert found["equivariance"] > 0.95
+    assert found["slots"].shape == (1,)
 
 
 def test_slots_that_hold_the_same_are_no_purer_than_rotations_however_unequal_factors_are(rng):

@@ -1,12 +1,14 @@
 """The metrics of single dimensions, all of one source, with their nulls, kept."""
 
 import pandas as pd
+import pytest
 
 from m2l2_mir.disentangle import dimension_lines
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.factors import Factor
 from m2l2_mir.disentangle.nulls import Nulls
 from m2l2_mir.disentangle.sources import Source
+from m2l2_mir.errors import InputError
 
 
 def test_every_metric_gives_lines_beside_its_nulls_once(tmp_path, rng, monkeypatch):
@@ -34,5 +36,8 @@ def test_every_metric_gives_lines_beside_its_nulls_once(tmp_path, rng, monkeypat
     assert purity["estimate"] > 0.9
     assert 0 <= purity["rotation"] <= 1
     assert purity["low"] <= purity["estimate"] <= purity["high"]
-    monkeypatch.setattr(dimension_lines, "_measured", None)
+    monkeypatch.setattr(dimension_lines, "_measured", lambda *_: pytest.fail("measured again"))
     assert dimension_lines.classic_lines([source], [block], tmp_path, nulls=Nulls(rotations=1, permutations=1)) == lines
+    next(tmp_path.glob("*.json")).write_text("{")
+    with pytest.raises(InputError, match="delete it"):
+        dimension_lines.classic_lines([source], [block], tmp_path, nulls=Nulls(rotations=1, permutations=1))

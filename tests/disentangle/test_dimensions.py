@@ -62,6 +62,42 @@ def test_known_codes(codes, labels, groups, name: str) -> None:
         assert found[metric] == pytest.approx(expected, abs=0.15 if 0 < expected < 1 else 0.05), metric
 
 
+def test_noise_costs_what_the_channel_loses(codes, labels, groups) -> None:
+    """Classes 0 to 4 heard with noise of half a step: information of the channel by integration over what is heard."""
+    heard = np.linspace(-4, 8, 4001)
+    density = stats.norm.pdf(heard, np.arange(5)[:, None], 0.5)
+    chances = density / density.sum(axis=0)
+    left = np.trapezoid(density.mean(axis=0) * stats.entropy(chances, axis=0), heard)
+    told = 1 - left / np.log(5)
+    code, options = codes("noisy"), {"groups": groups, "nulls": None}
+    found = infomec(code, labels, **options)
+    assert found["infoe"] == pytest.approx(told, abs=0.04)
+    assert found["infom"] == pytest.approx(1, abs=0.05)
+    assert mig(code, labels, **options)["mig"] == pytest.approx(told, abs=0.06)
+    assert modularity_explicitness(code, labels, **options)["modularity"] == pytest.approx(1, abs=0.05)
+    assert dci(code, labels, "l1", **options)["disentanglement"] > 0.75
+
+
+def test_a_linear_mixture_is_explicit_and_not_pure(codes, labels, groups) -> None:
+    code, options = codes("mixture"), {"groups": groups, "nulls": None}
+    for importance in ("trees", "l1"):
+        assert dci(code, labels, importance, **options)["disentanglement"] < 0.3
+    assert mig(code, labels, **options)["mig"] < 0.3
+    assert infomec(code, labels, **options)["infoe"] > 0.97
+    assert modularity_explicitness(code, labels, **options)["explicitness"] > 0.97
+
+
+def test_perfect_codes_that_known_failures_misjudge(codes, labels, groups) -> None:
+    options = {"groups": groups, "nulls": None}
+    assert 0.2 < sap(codes("perfect"), labels, **options)["sap"] < 0.6  # lines tell five values apart only in part
+    assert sap(codes("duplicated"), labels, **options)["sap"] < 0.05
+    perfect, single = (irs(codes(name), labels, **options)["irs"] for name in ("perfect", "one factor"))
+    assert perfect == pytest.approx(single, abs=0.01)
+    assert irs(codes("plus noise"), labels, **options)["irs"] < 0.6
+    turned = factor_vae(codes("wide mixture"), labels, **options)["factor_vae"]
+    assert turned > 0.5  # chance alignments in many dimensions
+
+
 def test_width_is_taken_for_disentanglement_and_the_null_shows_it(codes, labels, groups) -> None:
     found = dci(codes("wide mixture"), labels, "l1", groups=groups, nulls=Nulls(rotations=3, permutations=2))
     null = found["nulls"]["disentanglement"]["rotation"]

@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from m2l2_mir.disentangle import experiment
+from m2l2_mir.disentangle import experiment, strata_comparison
+from m2l2_mir.disentangle.cautions import moved_notes
+from m2l2_mir.disentangle.experiment import Analysis, run_analysis
 
 WHATS = ("P1 D", "P1 C", "P2 D", "P2 C", "information")
 
@@ -19,9 +21,8 @@ def compared(p):
 def comparison(monkeypatch):
     """From p-values against random rotations to the comparison of two arms in three strata."""
     found = iter((compared(0.01), compared(0.02), compared(0.03)))
-    monkeypatch.setattr(experiment, "compare_arms", lambda *_: next(found))
-    analysis = SimpleNamespace(first=[SimpleNamespace(name="ours")], second=[SimpleNamespace(name="theirs")], bases={})
-    strata = {name: [] for name in ("global", "local", "sequence")}
+    monkeypatch.setattr(strata_comparison, "compare_arms", lambda *_: next(found))
+    strata = ("global", "local", "sequence")
     arms = {(name, stratum): None for name in ("ours", "theirs") for stratum in strata}
 
     def make(*rotation_p):
@@ -29,7 +30,7 @@ def comparison(monkeypatch):
             {"row": "ours", "stratum": "global", "score": what, "rotation_p": p, "rotation_normalised": 0.4}
             for what, p in zip(("P1 D", "P2 D"), rotation_p, strict=True)
         ]
-        return experiment._comparison(analysis, arms, strata, "global", scores, None)
+        return strata_comparison.compare_strata(["ours"], ["theirs"], {}, arms, strata, "global", scores, None)
 
     return make
 
@@ -51,5 +52,30 @@ def test_the_first_arm_must_beat_its_own_rotations_on_both_measures(comparison, 
 
 def test_labels_that_cannot_move_are_told():
     measured = SimpleNamespace(arrays={"moved": np.array([1.0, 0.2])})
-    [note] = experiment._moved_notes([measured], [SimpleNamespace(names=("mood", "room"))])
+    [note] = moved_notes([measured], [SimpleNamespace(names=("mood", "room"))])
     assert "room change only 0.20" in note
+
+
+def test_native_tokens_have_fewer_draws_than_models(monkeypatch, tmp_path):
+    asked = {}
+
+    class Enough(Exception):
+        pass
+
+    def part(source, block, nulls, parts):
+        asked[source.name] = nulls
+        if source.name == "inside":
+            raise Enough
+
+    monkeypatch.setattr(experiment, "_part", part)
+    model, native, inside = (
+        SimpleNamespace(name=name, kind=kind, failed={})
+        for name, kind in (("own", "model"), ("tokens", "native"), ("inside", "rotated"))
+    )
+    block = SimpleNamespace(without=lambda failed: block)
+    analysis = Analysis(blocks=[block], first=[model], bases={}, controls=[native], inside=inside)
+    with pytest.raises(Enough):
+        run_analysis(analysis, tmp_path)
+    assert (asked["own"].rotations, asked["own"].permutations) == (50, 200)
+    assert (asked["tokens"].rotations, asked["tokens"].permutations) == (20, 50)
+    assert asked["inside"].rotations == 0

@@ -91,6 +91,21 @@ def test_permutations_and_codes_are_as_if_alone(rng) -> None:
             np.testing.assert_allclose(together[k, p], expected[0, 0], atol=1e-3)
 
 
+def test_nothing_is_learnt_from_items_that_are_predicted_only(rng) -> None:
+    groups, training = np.arange(160) // 4, rng.random(160) < 0.6
+    y = rng.integers(0, 3, size=160)
+    X = rng.normal(size=(1, 160, 4)) + y[:, None]
+    other = np.where(training, y, rng.permutation(y))
+    probes = Probes(X, dealt(groups, 3), training)
+    (own, prior), (changed, _) = (probes.losses(read_factors(of[:, None], items=160)[0]) for of in (y, other))
+    np.testing.assert_array_equal(own[..., training], changed[..., training])
+    same = ~training & (other == y)
+    np.testing.assert_array_equal(own[..., same], changed[..., same])
+    assert own[..., ~training].mean() < prior[..., ~training].mean() < changed[..., ~training].mean()
+    everything = Probes(X, dealt(groups, 3)).losses(read_factors(y[:, None], items=160)[0])[0]
+    assert np.abs(everything - own).max() > 0.01
+
+
 @pytest.mark.parametrize("name", ["aligned", "noisy", "scalar", "rotated across", "shuffled"])
 def test_logistic_regression_reads_about_as_much(slots, labels, groups, name: str) -> None:
     code, y = slots(name)[:, 1], labels[:, 1]

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from m2l2_mir.cli import app
 from m2l2_mir.disentangle import run as whole
+from m2l2_mir.disentangle.arms import check_shapes, names_of
 from m2l2_mir.disentangle.decision import describe
 from m2l2_mir.disentangle.labels import label_blocks
 from m2l2_mir.disentangle.nulls import Nulls
@@ -103,6 +104,18 @@ def test_a_store_is_described_with_nulls_tables_and_an_offline_report(tmp_path, 
     assert "<svg" in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert {"scores.csv", "table.md", "table.tex", "scores.json"} <= {path.name for path in out.iterdir()}
+    unseen = pd.read_csv(out / "unseen.csv").set_index("factor")
+    assert (unseen["unseen"] > 0.8).all()
+    assert unseen["difference"].abs().max() < 0.1
+    assert unseen.loc["mood", "beside"] == "room"
+    dimensions = pd.read_parquet(out / "dimensions.parquet")
+    assert dimensions.groupby("factor")["information"].nlargest(1).min() > 0.3
+    best = dimensions.loc[dimensions.groupby("factor")["information"].idxmax()].set_index("factor")["slot"]
+    assert best.to_dict() == {"mood": 1, "room": 2}
+    for written in (page, (out / "table.md").read_text()):
+        assert "Combinations that were not heard" in written
+        assert "tells, beyond rotated slots" in written
+    assert "Single dimensions: aligned" in page
     assert (out / "figures" / "aligned-information.svg").is_file()
 
 
@@ -161,6 +174,16 @@ def test_what_a_table_cannot_give_is_said(tmp_path, labels):
     assert any("1 of 216" in note for note in notes)
     with pytest.raises(InputError, match="30 or more"):
         label_blocks(labels, table["track_id"][:9].tolist())
+    with pytest.raises(InputError, match=r"none of its 216 tracks .* c000, c001, .* x"):
+        label_blocks(labels, ["x"])
+    table["rare"] = ["no"] * (len(table) - 3) + ["yes"] * 3
+    table.to_csv(labels, index=False)
+    [block], notes = label_blocks(labels, [*table["track_id"]])
+    assert "rare is no but for 3 tracks and is left out" in notes
+    table["group"] = [f"g{number % 4}" for number in range(len(table))]
+    table.to_csv(labels, index=False)
+    with pytest.raises(InputError, match="4 groups; give 5 or more"):
+        label_blocks(labels, [*table["track_id"]])
     labels.write_text("name,mood\na,1\n")
     with pytest.raises(InputError, match="no column track_id"):
         label_blocks(labels, ["a"])
@@ -247,8 +270,10 @@ def test_models_and_stores_are_checked_before_anything_is_rendered(tmp_path, lab
     with pytest.raises(InputError, match="given twice"):
         whole.analyse_stores([store, store], labels, tmp_path / "o")
     with pytest.raises(InputError, match=r"b has slots of \(4, 64\), a of \(8, 64\)"):
-        whole._check_shapes([("a", (8, 64)), ("b", (4, 64))])
-    assert whole._names([tmp_path / "a" / "S", tmp_path / "b" / "S"]) == ["a/S", "b/S"]
+        check_shapes([("a", (8, 64)), ("b", (4, 64))])
+    with pytest.raises(InputError, match="cannot be a folder of results"):
+        whole.analyse_stores([store], labels, labels)
+    assert names_of([tmp_path / "a" / "S", tmp_path / "b" / "S"]) == ["a/S", "b/S"]
 
 
 def test_wrong_usage_is_one_line(tmp_path, labels):

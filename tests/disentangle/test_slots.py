@@ -68,6 +68,14 @@ def test_unique_and_redundant_information(slots, labels, groups) -> None:
     np.testing.assert_allclose(redundant["redundancy"], 3, atol=0.1)
 
 
+def test_of_many_slots_unique_information_is_left_open(labels, groups) -> None:
+    slots = np.random.default_rng(0).normal(size=(600, 33, 1))
+    slots[:, 7, 0] += 2 * labels[:, 0]
+    found = slot_scores(slots, labels[:, :2], groups=groups, nulls=None)
+    assert np.isnan(found["unique"]).all()
+    assert found["information"][:, 0].argmax() == 7
+
+
 def test_two_slots_that_know_only_together(groups) -> None:
     rng = np.random.default_rng(0)
     key = rng.normal(size=(600, 1))
@@ -110,6 +118,14 @@ def test_one_label_of_one_group_does_not_make_a_floor_of_the_rest() -> None:
     assert found["moved"].min() > 0.9
     assert found["informative"].tolist() == [[True, False], [False, True]]
     assert found["nulls"]["D_slot"]["permutation"]["p"] < 0.05
+
+
+def test_a_factor_that_varies_in_one_group_only_leaves_numbers_where_that_is_left_out(labels, groups) -> None:
+    rare = (groups == 0).astype(int)
+    slots = np.random.default_rng(0).normal(size=(600, 2, 3)) + labels[:, :1, None]
+    found = slot_scores(slots, np.stack([labels[:, 0], rare], axis=1), groups=groups, nulls=FEW)
+    assert np.isfinite(found["left_out"]).all()
+    assert (found["left_out"][blocks_of(groups, 600)[0], :, 1] == 0).all()
 
 
 def test_a_weak_entry_loses_no_more_than_its_floor() -> None:

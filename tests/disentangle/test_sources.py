@@ -9,8 +9,10 @@ import pytest
 from scipy.fft import dct
 
 from m2l2_mir.disentangle.blocks import Block
+from m2l2_mir.disentangle.controls import oracle_source, rotated_inside, time_bases
 from m2l2_mir.disentangle.factors import Factor
-from m2l2_mir.disentangle.sources import Source, native_tokens, oracle_source, rotated_inside, time_bases
+from m2l2_mir.disentangle.source_identity import seeds_of
+from m2l2_mir.disentangle.sources import Source, native_tokens, regrouping_note
 
 IDS = [f"c{number}" for number in range(60)]
 
@@ -80,6 +82,18 @@ def test_native_tokens_of_a_regrouped_codec(rng, monkeypatch):
     assert native.shape == (4, 3)
     assert np.array_equal(native.slots_of(IDS[:5])[:, 1], slots[:5, 0, 3:])
     assert native.identity != source.identity
+    assert "2 x 6 slots of own are a regrouping of its 4 x 3 tokens" in regrouping_note(source)
     tokens.latent_tokens = 2
+    assert regrouping_note(source) is None
     assert native_tokens(source) is None
     assert native_tokens(source_of(slots)) is None
+
+
+def test_slots_of_other_seeds_are_matched(block, rng):
+    slots = rng.standard_normal((60, 3, 4))
+    named = [replace(source_of(of), name=name) for name, of in (("a", slots), ("b", slots[:, [2, 0, 1]]))]
+    other = replace(source_of(rng.standard_normal((60, 3, 4))), name="c")
+    found = seeds_of([*named, other], block)
+    assert found["others"] == ["b", "c"]
+    assert found["matched"][0] > 0.9 > 0.2 > found["matched"][1]
+    assert seeds_of(named[:1], block) is None

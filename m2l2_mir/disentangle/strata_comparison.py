@@ -1,0 +1,88 @@
+"""Two arms compared in every stratum, corrected for their number, and put in words.
+
+D of the strata beside the primary one, on both measures, is a family: Holm's correction is made over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from m2l2_mir.disentangle.compare import Arm, compare_arms
+from m2l2_mir.disentangle.decision import decide, is_purer
+from m2l2_mir.probe.comparison import holm
+
+__all__ = ["compare_strata"]
+
+
+def compare_strata(
+    first: Sequence[str],
+    second: Sequence[str],
+    bases: Mapping[str, Sequence[str]],
+    arms: Mapping[tuple[str, str], Arm],
+    strata: Sequence[str],
+    primary: str,
+    scores: Sequence[Mapping[str, Any]],
+    controllable: bool | None,
+) -> dict[str, Any]:
+    """Compare two arms in every stratum, and the primary one with time bases of the second; decide.
+
+    Parameters
+    ----------
+    first, second
+        Names of the models of each arm.
+    bases
+        Names of the models of the second arm in other time bases, by name of the basis.
+    arms
+        By model and stratum.
+    strata, primary
+        Names.
+    scores
+        Lines of :func:`~m2l2_mir.disentangle.lines.score_lines`, for the null of the first arm.
+    controllable
+        As :func:`~m2l2_mir.disentangle.decision.decide` takes it.
+
+    Returns
+    -------
+    dict
+        ``comparison`` (``first``, ``second``, ``primary``, ``strata``, ``bases``, ``beats_null``), ``decision`` and
+        ``sentence``.
+    """
+
+    def compared(stratum: str, others: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return compare_arms([arms[name, stratum] for name in first], [arms[name, stratum] for name in others])
+
+    by_stratum = {stratum: compared(stratum, second) for stratum in strata}
+    in_bases = {name: compared(primary, many) for name, many in bases.items()}
+    family = [(stratum, what) for stratum in strata if stratum not in (primary, "all") for what in ("P1 D", "P2 D")]
+    family = [(stratum, what) for stratum, what in family if what in by_stratum[stratum]]
+    for (stratum, what), p in zip(family, holm([by_stratum[one][two]["p"] for one, two in family]), strict=True):
+        by_stratum[stratum][what]["p_holm"] = float(p)
+    own = [
+        line for line in scores if line["row"] in first and line["stratum"] == primary and line["score"].endswith("D")
+    ]
+    beats = bool(own) and all(is_purer(line) for line in own)
+    verdict = decide(
+        by_stratum[primary],
+        names=(_arm_name(first), _arm_name(second)),
+        beats_null=beats,
+        bases=in_bases,
+        controllable=controllable,
+        stratum=primary,
+    )
+    return {
+        "comparison": {
+            "first": list(first),
+            "second": list(second),
+            "primary": primary,
+            "strata": by_stratum,
+            "bases": in_bases,
+            "beats_null": beats,
+        },
+        "decision": verdict.decision,
+        "sentence": verdict.sentence,
+    }
+
+
+def _arm_name(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
