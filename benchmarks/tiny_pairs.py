@@ -16,25 +16,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from _common import argument_parser, machine, table, write_results
-from scipy import stats
+from _trained import MIX, monitors, one_run, split_corpus, student
 
 from m2l2_mir.durable import cache_home
-from m2l2_mir.errors import MissingExtraError
-from m2l2_mir.recipe import from_mapping
-from m2l2_mir.training.augmentation import Augmentation, no_augmentation
-from m2l2_mir.training.batches import CorpusBatches
-from m2l2_mir.training.building import build_corpus
 from m2l2_mir.training.config import TrainingConfig
-from m2l2_mir.training.corpus import Corpus
-from m2l2_mir.training.loop import train
-from m2l2_mir.training.quick_probes import QuickProbes
-from m2l2_mir.training.state import STATE, read_history
 
 ARMS = ("summary", "ordered")
-MIX = {"*renders*": 0.4, "*": 0.6}
 MEASURED = {
     "held_out_total": "held-out loss",
     "held_out_effective_rank": "effective rank",
@@ -57,53 +46,16 @@ def main() -> None:
     config = dataclasses.replace(
         TrainingConfig.load("low-budget"), model="m2l2-tiny", steps=steps, warmup_steps=min(100, steps), mix=MIX
     )
-    model = config.model_config
-    corpus = build_corpus(options.data, sample_rate=model.sample_rate, channels=model.channels)
-    runs = [
-        one_run(
-            work / f"{arm}-{seed}",
-            dataclasses.replace(config, name=f"tiny-{arm}", latents=arm, seed=seed),
-            corpus,
-            options.device,
-        )
-        for seed in range(seeds)
-        for arm in ARMS
-    ]
+    corpus = split_corpus(options, config.model_config)
+    runs = []
+    for seed in range(seeds):
+        for arm in ARMS:
+            recipe = dataclasses.replace(config, name=f"tiny-{arm}", latents=arm, seed=seed)
+            folder = work / f"{arm}-{seed}"
+            found = one_run(folder, recipe, corpus, options.device, probes=monitors(recipe.model_config))
+            measured = {name: found[name] for name in MEASURED if name in found}
+            runs.append({"arm": arm, "seed": seed, "seconds": found["seconds"], **measured})
     write_results(options, facts, {"steps": steps, "runs": runs}, summary(runs, work))
-
-
-def one_run(out: Path, config: TrainingConfig, corpus: Corpus, device: str) -> dict[str, Any]:
-    """Train one model, or what is left of it, and return what was measured at its end."""
-    heard, watched = corpus.split(corpus.recommended)[0], corpus.split(corpus.recommended[:1])[1]
-    started = (out / STATE).exists()
-    if not started or read_history(out)["stretches"][-1]["to_step"] < config.steps:
-        augmentation = from_mapping(Augmentation, config.augmentation, source="augmentation of low-budget")
-        train(
-            config,
-            CorpusBatches(heard, seed=config.seed, augmentation=augmentation, mix=config.mix),
-            out,
-            held_out=CorpusBatches(watched, seed=config.seed, augmentation=no_augmentation()),
-            probes=monitors(config),
-            resume=started,
-            device=device,
-            say=lambda line: print(f"{out.name}: {line}", flush=True),
-        )
-    last = pd.read_csv(out / "metrics.csv").iloc[-1]
-    stretches = read_history(out)["stretches"]
-    return {
-        "arm": config.latents,
-        "seed": config.seed,
-        "seconds": sum(stretch["seconds"] for stretch in stretches),
-        **{name: float(last[name]) for name in MEASURED if name in last},
-    }
-
-
-def monitors(config: TrainingConfig) -> QuickProbes | None:
-    """The monitors that need rendered music, if it can be rendered."""
-    try:
-        return QuickProbes(config.model_config)
-    except MissingExtraError:
-        return None
 
 
 def summary(runs: list[dict[str, Any]], work: Path) -> str:
@@ -113,11 +65,10 @@ def summary(runs: list[dict[str, Any]], work: Path) -> str:
     for name, title in MEASURED.items():
         if name in runs_of:
             values = runs_of[name].unstack("arm")
-            difference = values["summary"] - values["ordered"]
-            half = stats.t.ppf(0.975, len(difference) - 1) * difference.std() / np.sqrt(len(difference))
             arms = [f"{values[arm].mean():.3f} (sd {values[arm].std():.3f})" for arm in ARMS]
-            mean = difference.mean()
-            lines.append([title, *arms, f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"])
+            found = student(values["summary"] - values["ordered"])
+            difference = "{estimate:+.3f} [{low:+.3f}, {high:+.3f}]".format(**found)
+            lines.append([title, *arms, difference])
     pairs = len(runs) // 2
     arguments = " ".join(
         f"{option} {work.name}/{arm}-{seed}/weights.safetensors"

@@ -1,0 +1,394 @@
+"""Small models that benchmarks train themselves: runs that stay in a folder, paired arms, differences over seeds.
+
+An arm is a way of training. The arms of a seed have the same data in the same order and as many steps, so they are
+compared seed by seed. What other seeds would give is told by Student's interval over their differences; what other
+music would give, by an interval over groups of items, the seeds being taken as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from _common import interval, table
+from _held_out import Clip, listen
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from m2l2_mir.durable import cache_home, write_durably
+from m2l2_mir.errors import MissingExtraError
+from m2l2_mir.model.checkpoint import load_model, random_model, save_model
+from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.probe.statistics import cluster_bootstrap
+from m2l2_mir.recipe import from_mapping
+from m2l2_mir.training.augmentation import Augmentation, no_augmentation
+from m2l2_mir.training.batches import CorpusBatches
+from m2l2_mir.training.building import build_corpus
+from m2l2_mir.training.config import TrainingConfig
+from m2l2_mir.training.corpus import Corpus
+from m2l2_mir.training.loop import train
+from m2l2_mir.training.monitors import TrainingStopped
+from m2l2_mir.training.quick_probes import QuickProbes
+from m2l2_mir.training.recordings import recordings_of
+from m2l2_mir.training.run import WEIGHTS
+from m2l2_mir.training.state import STATE, read_history
+
+MIX = {"*renders*": 0.4, "*": 0.6}
+STOPPED = "stopped.txt"  # in the folder of a run that training gave up
+
+# A step of m2l2-tiny spends its time on spectra and targets: twice its width and depth cost a third more, and the
+# chunks of a window can be looked at across more than a single attention.
+TINY = ModelConfig.preset("m2l2-tiny").replace(
+    name="m2l2-tiny-wide",
+    level_channels=(32, 128),
+    dim=128,
+    encoder_layers=2,
+    upsampler_layers=2,
+    consistency_layers=2,
+    noise_dim=64,
+)
+POSITIONS = "consistency.transformer.positions"  # the only weights whose number depends on the context
+ENCODER_STEPS, DECODER_STEPS = 1000, 1500
+CHUNKS = 16  # in a step of the decoder's stage, whatever the context
+
+
+# Options
+
+
+def add_options(parser: argparse.ArgumentParser, *, steps: int, seeds: int = 3) -> None:
+    parser.add_argument("--data", type=Path, action="append", required=True, metavar="DIR", help="repeatable")
+    parser.add_argument("--test", type=Path, metavar="DIR", help="held-out music (default: what --data marks as test)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="of the runs (default: in the user's cache)")
+    parser.add_argument("--seeds", type=int, default=seeds, help=f"pairs (default: {seeds})")
+    parser.add_argument("--steps", type=int, default=steps, help=f"of the stage that is compared (default: {steps})")
+    parser.add_argument("--device", default="auto", help="cpu, cuda, auto (default: auto)")
+
+
+def work_folder(options: argparse.Namespace, name: str) -> Path:
+    """Folder of the runs; those of a quick run lie apart."""
+    work: Path = options.work or cache_home() / name
+    return work / "quick" if options.quick else work
+
+
+# Music
+
+
+def split_corpus(options: argparse.Namespace, model: ModelConfig) -> Corpus:
+    """Corpus of --data, of which something can be held out."""
+    corpus = build_corpus(options.data, sample_rate=model.sample_rate, channels=model.channels)
+    if not corpus.recommended:
+        raise SystemExit(
+            "--data marks no collection as validation or test, so that nothing would be held out; "
+            "m2l2 corpus fetch free-music does"
+        )
+    return corpus
+
+
+def held_out_clips(options: argparse.Namespace, corpus: Corpus, config: ModelConfig) -> list[Clip]:
+    """Excerpts of music that training does not hear, one of each piece; options has clips and seconds.
+
+    Collections marked as test; of --test, where it marks none, all.
+    """
+    folders = options.data if options.test is None else [options.test]
+    for folder in folders:
+        splits = {recording.collection: recording.facts.split for recording in recordings_of([folder]).found}
+        names = [name for name, split in splits.items() if split == "test"]
+        if options.test is not None and not names:
+            names = list(splits)
+        if names:
+            break
+    else:
+        raise SystemExit("--data marks no collection as test; give held-out music with --test")
+    trained = corpus.split(corpus.recommended)[0].pieces["collection"]
+    if heard := sorted(set(names) & set(trained)):
+        raise SystemExit(f"training hears {', '.join(heard)}; give other music with --test")
+    choice = argparse.Namespace(
+        data=folder,
+        hold_out=sorted(names),
+        clips=options.clips,
+        per_piece=1,
+        seconds=options.seconds,
+        seed=0,
+        quick=options.quick,
+    )
+    clips, _ = listen(choice, config, lambda piece, excerpts: None)
+    if len(clips) < 3:
+        raise SystemExit(f"held-out pieces with {options.seconds:g} s of sound: {len(clips)}; 3 are needed")
+    return clips
+
+
+def mix_of(corpus: Corpus) -> dict[str, float]:
+    """Shares of what is heard: two fifths renders, where there are any."""
+    rendered = corpus.pieces["collection"].str.contains("renders").any()
+    return MIX if rendered else {}
+
+
+# Training
+
+
+def one_run(
+    out: Path,
+    config: TrainingConfig,
+    corpus: Corpus,
+    device: str,
+    *,
+    probes: QuickProbes | None = None,
+    init_from: Path | None = None,
+    watched: bool = True,
+    may_stop: bool = False,
+) -> dict[str, Any]:
+    """Train one model, or what is left of it, and return what was measured at its end.
+
+    Parameters
+    ----------
+    out
+        Folder of the run; a finished run stays as it is.
+    watched
+        Measure held-out losses of the collections that are recommended for that.
+    may_stop
+        A run that training gives up, as one that has collapsed, is finished: ``stopped`` says why.
+
+    Returns
+    -------
+    dict
+        The last row of its metrics, and ``seconds``.
+    """
+    started = (out / STATE).exists()
+    given_up = out / STOPPED
+    if not given_up.exists() and (not started or read_history(out)["stretches"][-1]["to_step"] < config.steps):
+        heard, aside = corpus.split(corpus.recommended)[0], corpus.split(corpus.recommended[:1])[1]
+        augmentation = from_mapping(Augmentation, config.augmentation, source=f"augmentation of {config.name}")
+        try:
+            train(
+                config,
+                CorpusBatches(heard, seed=config.seed, augmentation=augmentation, mix=config.mix),
+                out,
+                held_out=CorpusBatches(aside, seed=config.seed, augmentation=no_augmentation()) if watched else None,
+                probes=probes,
+                resume=started,
+                init_from=None if init_from is None else str(init_from),
+                device=device,
+                say=lambda line: print(f"{out.name}: {line}", flush=True),
+            )
+        except TrainingStopped as stopped:
+            if not may_stop:
+                raise
+            reason = str(stopped)
+            write_durably(given_up, lambda file: file.write(reason.encode()))
+    stretches = read_history(out)["stretches"]
+    return {
+        **{str(name): float(value) for name, value in metrics_of(out).iloc[-1].items()},
+        "seconds": sum(stretch["seconds"] for stretch in stretches),
+        **({"stopped": given_up.read_text()} if given_up.exists() else {}),
+    }
+
+
+def require_length(run: Path, steps: int) -> None:
+    """Refuse a run of another length: what depends on the share of training, as its learning rate, would differ."""
+    if (run / STATE).exists():
+        planned = {stretch["of"] for stretch in read_history(run)["stretches"]}
+        if planned != {steps}:
+            others = ", ".join(map(str, sorted(planned - {steps})))
+            raise SystemExit(f"{run} was planned for {others} steps, not {steps}; give that --steps or another --work")
+
+
+def metrics_of(run: Path) -> pd.DataFrame:
+    """What was logged of a run, a row every 50 steps."""
+    return pd.read_csv(run / "metrics.csv")
+
+
+@cache
+def monitors(config: ModelConfig) -> QuickProbes | None:
+    """The monitors that need rendered music, if it can be rendered."""
+    try:
+        return QuickProbes(config)
+    except MissingExtraError:
+        return None
+
+
+def model_file(config: ModelConfig, work: Path) -> str:
+    """Write a configuration where a recipe can name it, and return its path."""
+    path = work / f"{config.name}.toml"
+    lines = [f"{key} = {json.dumps(value)}\n" for key, value in config.to_dict().items() if value is not None]
+    work.mkdir(parents=True, exist_ok=True)
+    write_durably(path, lambda file: file.write("".join(lines).encode()))
+    return str(path)
+
+
+def decoder_arms(
+    options: argparse.Namespace, work: Path, corpus: Corpus, configs: Mapping[str, ModelConfig]
+) -> list[dict[str, Any]]:
+    """Train an encoder for each seed, then each arm's decoder for it: the arms of a seed decode the same latents.
+
+    Two stages, as the shipped model has them, shortened: `low-budget`, then `low-budget-decoder`, in which the encoder
+    stays as it is. A step has as many chunks in every arm.
+
+    Returns
+    -------
+    list of dict
+        Of each run: ``arm`` ("encoder" for the first stage), ``seed``, ``weights`` and what :func:`one_run` gives.
+    """
+    first, second = (20, 20) if options.quick else (ENCODER_STEPS, options.steps)
+    runs = []
+    base = TINY.replace(name="m2l2-tiny-context-2")
+    for seed in range(options.seeds):
+        recipe = dataclasses.replace(
+            TrainingConfig.load("low-budget"),
+            model=model_file(base, work),
+            steps=first,
+            warmup_steps=min(100, first),
+            mix=mix_of(corpus),
+            seed=seed,
+        )
+        encoder = work / f"encoder-{seed}"
+        require_length(encoder, first)
+        found = one_run(encoder, recipe, corpus, options.device, watched=not options.quick)
+        runs.append(
+            {"arm": "encoder", "seed": seed, "steps": first, "weights": encoder / "weights.safetensors"} | found
+        )
+        for arm, config in configs.items():
+            recipe = dataclasses.replace(
+                TrainingConfig.load("low-budget-decoder"),
+                model=model_file(config, work),
+                steps=second,
+                warmup_steps=min(100, second),
+                batch_size=CHUNKS // config.context_chunks,
+                mix=mix_of(corpus),
+                seed=seed,
+            )
+            folder = work / f"{config.name.removeprefix('m2l2-tiny-')}-{seed}"
+            require_length(folder, second)
+            begin = moved(encoder / WEIGHTS, config, work / f"{folder.name}-begin.safetensors", seed)
+            found = one_run(folder, recipe, corpus, options.device, init_from=begin, watched=not options.quick)
+            runs.append({"arm": arm, "seed": seed, "weights": folder / WEIGHTS} | found)
+    return runs
+
+
+def moved(weights: Path, config: ModelConfig, out: Path, seed: int) -> Path:
+    """Write weights for another context or mask: what both have is taken over, what is new is drawn from `seed`."""
+    before, model = load_model(weights, device="cpu"), random_model(config, seed)
+    tensors, own = before.state_dict(), model.state_dict()
+    both = min(len(tensors[POSITIONS]), len(own[POSITIONS]))
+    own[POSITIONS][:both] = tensors.pop(POSITIONS)[:both]
+    model.load_state_dict({**own, **tensors})
+    model.weights_id = before.weights_id
+    save_model(model, out, metadata=before.metadata)
+    return out
+
+
+# Comparison
+
+
+def student(values: ArrayLike) -> dict[str, float]:
+    """Mean over seeds with its 95 % interval after Student; without bounds of a single one.
+
+    >>> found = student([1.0, 2.0, 3.0])
+    >>> [round(found[name], 2) for name in ("estimate", "low", "high")]
+    [2.0, -0.48, 4.48]
+    """
+    kept = np.asarray(values, dtype=np.float64)
+    kept = kept[np.isfinite(kept)]
+    if not len(kept):
+        return dict.fromkeys(("estimate", "low", "high"), np.nan)
+    mean = float(kept.mean())
+    if len(kept) == 1:
+        return {"estimate": mean, "low": np.nan, "high": np.nan}
+    half = float(stats.t.ppf(0.975, len(kept) - 1) * kept.std(ddof=1) / np.sqrt(len(kept)))
+    return {"estimate": mean, "low": mean - half, "high": mean + half}
+
+
+def compared(ours: ArrayLike, theirs: ArrayLike, groups: Sequence[str] | None = None) -> dict[str, Any]:
+    """Compare two arms seed by seed, and item by item where there are any.
+
+    Parameters
+    ----------
+    ours, theirs : array-like [seeds] or [seeds, items]
+        nan where there is no value.
+    groups
+        Of the items, such as the pieces that excerpts are from.
+
+    Returns
+    -------
+    dict
+        ``ours`` and ``theirs`` [seeds], ``seeds`` (the difference with Student's interval), and ``items`` (with that
+        over groups of items), None where there are none.
+    """
+    values = [np.asarray(side, dtype=np.float64) for side in (ours, theirs)]
+    difference = values[0] - values[1]
+    items = None
+    if difference.ndim == 2:
+        missing = np.isnan(difference)
+        values = [means(np.where(missing, np.nan, side)) for side in values]
+        found = cluster_bootstrap(difference, groups)
+        items = {name: float(getattr(found, name)) for name in ("estimate", "low", "high")}
+    return {
+        "ours": values[0].tolist(),
+        "theirs": values[1].tolist(),
+        "seeds": student(values[0] - values[1]),
+        "items": items,
+    }
+
+
+def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the items of each seed [seeds, items]; nan where there is none."""
+    count = np.isfinite(values).sum(axis=1)
+    return np.where(count, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
+
+
+def told(found: Mapping[str, Any]) -> bool:
+    """Whether the arms differ beyond the interval over seeds."""
+    low, high = found["seeds"]["low"], found["seeds"]["high"]
+    return bool(low > 0 or high < 0)
+
+
+# What to read
+
+
+def comparison_table(header: Sequence[str], rows: Iterable[tuple[Sequence[object], Mapping[str, Any]]]) -> str:
+    """Table of arms: the mean of each over seeds with its spread, and their difference with both intervals."""
+    lines = []
+    for names, found in rows:
+        sides = [with_spread(found[side]) for side in ("ours", "theirs")]
+        items = "" if found["items"] is None else interval(found["items"], digits=3)
+        lines.append([*names, *sides, interval(found["seeds"], digits=3), items])
+    return table([*header, "difference, over seeds", "over held-out music"], lines)
+
+
+def with_spread(values: Sequence[float]) -> str:
+    """Mean over seeds and their standard deviation.
+
+    >>> with_spread([1.0, 2.0, 3.0])
+    '2.000 (sd 1.000)'
+    """
+    kept = [value for value in values if np.isfinite(value)]
+    if len(kept) < 2:
+        return f"{kept[0]:.3f}" if kept else ""
+    return f"{np.mean(kept):.3f} (sd {np.std(kept, ddof=1):.3f})"
+
+
+def budget(runs: Sequence[Mapping[str, Any]], seeds: int) -> str:
+    """Say what was trained, so that nobody takes it for more."""
+    model = f"`{TINY.name}` ({parameters() / 1e6:.1f} M parameters)"
+    stages: dict[int, list[str]] = {}
+    for run in runs:
+        stages.setdefault(int(run["step"]), []).append(run["arm"])
+    steps = "; ".join(f"{', '.join(dict.fromkeys(arms))}: {count} steps" for count, arms in stages.items())
+    minutes = sum(run["seconds"] for run in runs) / 60
+    return (
+        f"Tiny models, trained for minutes: {model}, {seeds} seeds; {steps}; {minutes:.0f} minutes of training in all. "
+        "What they show need not hold for full-size models trained to the end. Intervals are of 95 %: over seeds, "
+        f"after Student, of {seeds}; over held-out music, from groups of it and for these very seeds. None is "
+        "corrected for the number of comparisons."
+    )
+
+
+def parameters() -> int:
+    """Of the model that is trained."""
+    return sum(tensor.numel() for tensor in random_model(TINY).parameters())

@@ -1,0 +1,246 @@
+"""Open question 3 of the paper: a context of 1, 2 or 4 chunks, trained alike, and what it does for a minute of music.
+
+The consistency network sees `context_chunks` chunks at a time, each its predecessors too (0.74 s a chunk). Tiny models:
+each seed trains one encoder (recipe `low-budget`, shortened), then a decoder for each context (`low-budget-decoder`,
+shortened), which begin with the same weights as far as they have them in common and decode the same latents. A step
+hears as many chunks in each arm: 16 windows of 1, 8 of 2, 4 of 4. Held-out minutes are decoded single-step and
+two-step. Two-step, a chunk is refined as often as it is context, so that contexts differ in that too; with a context of
+1 both methods are the same, each chunk alone. The sentences go by single-step, in which the context alone differs. A
+longer context costs more time, as each new chunk is decoded together with all of it.
+
+Measured against the same analysis of the original (_coherence.py): beats, tempo and key kept, and how steady tempo and
+key are beside the original's; and where chunks meet (chunk_boundaries.py): log-spectral distance and excess flux less
+those inside. Rows of another piece's original show what is kept by chance. Each context is compared with that of the
+paper, 2. The paper states the question and no figures.
+
+    m2l2 corpus fetch free-music --out music
+    m2l2 corpus fetch renders --out renders
+    python benchmarks/context_length.py --data music --data renders --work trained
+    python benchmarks/context_length.py --data music --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from _coherence import FIGURES as COHERENCE
+from _coherence import Course, course, figures
+from _common import argument_parser, interval, machine, table, write_results
+from _held_out import Waveform
+from _plots import save_figure
+from _trained import (
+    DECODER_STEPS,
+    TINY,
+    add_options,
+    budget,
+    compared,
+    comparison_table,
+    decoder_arms,
+    held_out_clips,
+    split_corpus,
+    told,
+    work_folder,
+)
+from causal_mask import at_places, blocks
+from chunk_boundaries import measure
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.model.decoding import Method
+from m2l2_mir.quality.reconstruction import other_clips
+
+PAPER = 2
+CONTEXTS = (1, 2, 4)
+ARMS = {str(chunks): TINY.replace(name=f"m2l2-tiny-context-{chunks}", context_chunks=chunks) for chunks in CONTEXTS}
+TITLES = {
+    "beats": "beats kept (F-measure)",
+    "tempo": "tempo kept (share of windows)",
+    "key": "key kept (weighted score)",
+    "tempo_steadiness": "steadiness of tempo, less the original's",
+    "key_steadiness": "steadiness of key, less the original's",
+    "log_spectral_distance": "log-spectral distance (dB), where chunks meet less inside",
+    "excess_flux": "excess flux (dB), where chunks meet less inside",
+    "log_spectral_distance_inside": "log-spectral distance (dB), inside",
+}
+METHODS: tuple[Method, ...] = ("single-step", "two-step")
+ASKED = ("beats", "key", "log_spectral_distance")  # what the sentences go by, of the first method
+
+Measured = dict[tuple[str, int], dict[str, dict[str, Any]]]  # (arm, seed) -> method -> figures, by clip or boundary
+
+
+def main() -> None:
+    options = read_options()
+    facts = machine()
+    work = work_folder(options, "tiny_decoders")
+    corpus = split_corpus(options, TINY)
+    clips = held_out_clips(options, corpus, TINY)
+    runs = decoder_arms(options, work, corpus, ARMS)
+    pieces = {clip.piece: clip.waveform for clip in clips}
+    originals = {name: course(piece, TINY.sample_rate) for name, piece in pieces.items()}
+    measured: Measured = {
+        (run["arm"], run["seed"]): decoded(run, pieces, originals, options.device) for run in runs if run["arm"] in ARMS
+    }
+    results = {
+        "clips": [{"piece": clip.piece, "start": clip.start} for clip in clips],
+        "seconds": options.seconds,
+        "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
+        "chance": chance(originals),
+        "compared": comparisons(measured, options.seeds),
+        "measured": [
+            {"arm": arm, "seed": seed, "method": method}
+            | {name: found[name] for name in (*COHERENCE, "x_real_time")}  # of boundaries there are thousands
+            for (arm, seed), methods in measured.items()
+            for method, found in methods.items()
+        ],
+    }
+    save_figure(options, draw(results["compared"]))
+    write_results(options, facts, results, summary(results, budget(runs, options.seeds)))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
+    add_options(parser, steps=DECODER_STEPS)
+    parser.add_argument("--clips", type=int, default=16, help="held-out excerpts, each of another piece (default: 16)")
+    parser.add_argument("--seconds", type=float, default=60, help="length of an excerpt (default: 60)")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.clips, options.seconds = 2, 3, 15
+    return options
+
+
+def decoded(
+    run: Mapping[str, Any], pieces: dict[str, Waveform], originals: Mapping[str, Course], device: str
+) -> dict[str, dict[str, Any]]:
+    """Decode all pieces by each method: coherence of each piece, and figures of each boundary."""
+    model = load_model(run["weights"], device=device)
+    latents = {name: model.encode(piece, model.config.sample_rate) for name, piece in pieces.items()}
+    found: dict[str, dict[str, Any]] = {}
+    for method in METHODS:
+        heard: list[NDArray[np.floating]] = []
+
+        def rebuild(
+            model: Music2Latent2,
+            waveform: Waveform,
+            embeddings: Tensor,
+            method: Method = method,
+            heard: list[NDArray[np.floating]] = heard,
+        ) -> NDArray[np.floating]:
+            estimated = model.decode(embeddings, num_samples=waveform.shape[1], method=method, seed=run["seed"])
+            heard.append(estimated.numpy())
+            return heard[-1]
+
+        boundaries = measure(model, pieces, latents, rebuild)
+        coherence = [
+            figures(originals[name], course(estimated, model.config.sample_rate))
+            for name, estimated in zip(pieces, heard, strict=True)
+        ]
+        found[method] = {
+            **{figure: [one[figure] for one in coherence] for figure in COHERENCE},
+            "log_spectral_distance": at_places(boundaries, "log_spectral_distance", "rise").tolist(),
+            "log_spectral_distance_inside": at_places(boundaries, "log_spectral_distance", "inside").tolist(),
+            "excess_flux": at_places(boundaries, "excess_flux", "rise").tolist(),
+            "blocks": blocks(boundaries),
+            "x_real_time": boundaries["x_real_time"],
+        }
+    print(f"context {run['arm']}, seed {run['seed']}: measured", flush=True)
+    return found
+
+
+# Comparison
+
+
+def comparisons(measured: Measured, seeds: int) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each context less that of the paper, by method and figure."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for arm in ARMS:
+        for method in METHODS if arm != str(PAPER) else ():
+            columns = found.setdefault(arm, {}).setdefault(method, {})
+            for figure in TITLES:
+                this, paper = (
+                    np.array([measured[side, seed][method][figure] for seed in range(seeds)])
+                    for side in (arm, str(PAPER))
+                )
+                groups = None if figure in COHERENCE else measured[arm, 0][method]["blocks"]
+                columns[figure] = compared(this, paper, groups)
+    return found
+
+
+def chance(originals: Mapping[str, Course]) -> dict[str, float]:
+    """Means of what the original of another piece keeps of each, and of how much steadier it is: 0 but for chance."""
+    courses = list(originals.values())
+    others = other_clips(list(originals), seed=0)
+    found = [figures(one, courses[other]) for one, other in zip(courses, others, strict=True)]
+    return {figure: float(np.nanmean([one[figure] for one in found])) for figure in COHERENCE}
+
+
+# What to read
+
+
+def summary(results: dict[str, Any], trained: str) -> str:
+    """What NAME.md says."""
+    found = results["compared"]
+    lines = [
+        ([arm, method, TITLES[figure]], one)
+        for arm, methods in found.items()
+        for method, columns in methods.items()
+        for figure, one in columns.items()
+    ]
+    speed = [[arm, *(f"{np.median(decoding_speeds(results, arm, method)):.1f}" for method in METHODS)] for arm in ARMS]
+    by_chance = ", ".join(f"{TITLES[figure]} {results['chance'][figure]:.3f}" for figure in ("beats", "tempo", "key"))
+    return "\n\n".join(
+        [
+            trained,
+            f"Decoded: {len(results['clips'])} excerpts of {results['seconds']:g} s, each of another held-out piece. "
+            f"By chance, from the original of another piece: {by_chance}. The paper states the question, and no "
+            "figures.",
+            *(sentence(arm, methods[METHODS[0]]) for arm, methods in found.items()),
+            comparison_table(["context", "", "", "this context", f"context of {PAPER}"], lines),
+            "Decoding in times real time, median:",
+            table(["context", *METHODS], speed),
+        ]
+    )
+
+
+def decoding_speeds(results: dict[str, Any], arm: str, method: Method) -> list[float]:
+    """Of each piece and seed, in times real time."""
+    runs = [run for run in results["measured"] if (run["arm"], run["method"]) == (arm, method)]
+    return [speed for run in runs for speed in run["x_real_time"]]
+
+
+def sentence(arm: str, found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The answer for one context, as far as the seeds go."""
+    parts = [
+        f"{TITLES[figure]} {interval(found[figure]['seeds'], digits=3)}"
+        f"{'' if told(found[figure]) else ' (not told apart)'}"
+        for figure in ASKED
+    ]
+    seeds = len(found[ASKED[0]]["ours"])
+    return f"Context of {arm} less {PAPER}, {METHODS[0]}, {seeds} seeds: {'; '.join(parts)}."
+
+
+def draw(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:
+    """A panel for each figure: every seed's line over the contexts, by method."""
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    panels = figure.subplots(2, len(TITLES) // 2).flat
+    for panel, name in zip(panels, TITLES, strict=True):
+        for colour, method in enumerate(METHODS):
+            of_arm = {arm: methods[method][name]["ours"] for arm, methods in found.items()}
+            of_arm[str(PAPER)] = next(iter(found.values()))[method][name]["theirs"]
+            values = np.array([of_arm[arm] for arm in ARMS])  # [contexts, seeds]
+            lines = panel.plot(list(ARMS), values, "o-", color=f"C{colour}", linewidth=0.9, markersize=4)
+            lines[0].set_label(method)
+        panel.set_xlabel("context (chunks)")
+        panel.set_title(TITLES[name].replace(", ", ",\n"), fontsize="small")
+    panels[0].legend(frameon=False, fontsize="small")
+    figure.suptitle(f"{TINY.name}: a line for each seed", fontsize="medium")
+    return figure
+
+
+if __name__ == "__main__":
+    main()

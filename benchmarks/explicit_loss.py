@@ -1,0 +1,348 @@
+"""Open question 2 of the paper: an explicit reconstruction loss, kept to the end or switched off once the encoder woke.
+
+Encoder, upsampler and consistency network are trained together in one stage, by the consistency loss and beside it the
+explicit loss of this package: a linear head on the upsampler's tokens predicts log-frequency magnitudes and onsets. No
+other loss reads the latents (the heads on the latents themselves, which the shipped model has, are left out). Arms:
+
+* kept: the explicit loss has its full weight to the end;
+* switched off: it fades out between two shares of training, by when the encoder has woken (its loss at that point is in
+  the table: 1 is what the mean of all music would have), so that the consistency loss alone shapes the rest;
+* never: the consistency loss alone from the first step, reported apart.
+
+All arms of a seed have the same steps, data, noise and learning rate; kept and switched off compute the same until the
+fade begins, which is looked at. Measured on held-out excerpts, single-step and two-step: log-spectral distance, SI-SDR,
+ViSQOL where it is installed, KAD and FAD on log-mel statistics; and of the latents: quick monitors of pitch and tempo,
+spread, effective rank. The sentence goes by FAD of single-step (little trained decoders lose by every further step, see
+docs/training-trials.md) and by the pitch monitor. The paper states the question and no figures.
+
+    m2l2 corpus fetch free-music --out music
+    m2l2 corpus fetch renders --out renders
+    python benchmarks/explicit_loss.py --data music --data renders --work trained
+    python benchmarks/explicit_loss.py --data music --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import argument_parser, interval, machine, table, write_results
+from _held_out import Clip
+from _plots import save_figure
+from _trained import (
+    CHUNKS,
+    TINY,
+    add_options,
+    budget,
+    compared,
+    comparison_table,
+    held_out_clips,
+    metrics_of,
+    mix_of,
+    model_file,
+    monitors,
+    one_run,
+    require_length,
+    split_corpus,
+    told,
+    with_spread,
+    work_folder,
+)
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from reconstruction import decoding, encoded, measure
+
+from m2l2_mir.model.checkpoint import load_model, random_model
+from m2l2_mir.model.decoding import Method
+from m2l2_mir.quality.baseline import shaped_noise
+from m2l2_mir.quality.logmel import logmel_embeddings
+from m2l2_mir.quality.visqol import has_visqol, visqol
+from m2l2_mir.training.config import TrainingConfig
+from m2l2_mir.training.corpus import Corpus
+from m2l2_mir.training.loop import LOG_EVERY
+from m2l2_mir.training.run import WEIGHTS
+
+KEPT, OFF, NEVER = "kept", "switched off", "never"
+FADE = (0.4, 0.5)  # shares of training between which it is switched off
+STEPS = 1500
+OF_CLIPS = {
+    "log_spectral_distance": "log-spectral distance (dB)",
+    "si_sdr": "SI-SDR (dB)",
+    "visqol": "ViSQOL (MOS)",
+}
+OF_SETS = {"fad": "fad_logmel", "kad": "kad_logmel"}
+OF_LATENTS = {
+    "quick_pitch_accuracy": "pitch (quick monitor)",
+    "quick_tempo_r2": "tempo R2 (quick monitor)",
+    "held_out_bounded_std": "standard deviation of latents",
+    "held_out_effective_rank": "effective rank of latents",
+    "held_out_consistency": "held-out consistency loss",
+}
+METHODS: tuple[Method, ...] = ("single-step", "two-step")
+DECODED = {
+    f"{method}, {name}": f"{title}, {method}" for method in METHODS for name, title in {**OF_CLIPS, **OF_SETS}.items()
+}
+TITLES = {**DECODED, **OF_LATENTS}
+FAD, PITCH = f"{METHODS[0]}, fad", "quick_pitch_accuracy"  # what the sentence goes by
+WATCHED = ("explicit_bands", "bounded_std", "consistency")
+
+Measured = dict[tuple[str, int], dict[str, Any]]  # (arm, seed) -> figures: numbers, and of clips [items]
+
+
+def main() -> None:
+    options = read_options()
+    facts = machine()
+    work = work_folder(options, "explicit_loss")
+    corpus = split_corpus(options, TINY)
+    clips = held_out_clips(options, corpus, TINY)
+    runs = [train_arm(options, work, corpus, arm, seed) for seed in range(options.seeds) for arm in (KEPT, OFF, NEVER)]
+    references = [logmel_embeddings(clip.waveform, sample_rate=TINY.sample_rate) for clip in clips]
+    measured: Measured = {
+        (run["arm"], run["seed"]): {**figures_of_clips(run, clips, references, options.device), **of_latents(run)}
+        for run in runs
+    }
+    results = {
+        "clips": [{"piece": clip.piece, "start": clip.start} for clip in clips],
+        "seconds": options.seconds,
+        "fade": FADE,
+        "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
+        "compared": comparisons(measured, [clip.piece for clip in clips], options.seeds),
+        "floor": floor(clips, references),
+        "woken": [woken(work, seed) for seed in range(options.seeds)],
+        "untrained": [untrained(seed) for seed in range(options.seeds)],
+        "measured": [{"arm": arm, "seed": seed, **found} for (arm, seed), found in measured.items()],
+    }
+    save_figure(options, draw(work, options.seeds))
+    write_results(options, facts, results, summary(results, budget(runs, options.seeds)))
+
+
+def read_options() -> argparse.Namespace:
+    parser = argument_parser(__doc__)
+    add_options(parser, steps=STEPS)
+    parser.add_argument("--clips", type=int, default=40, help="held-out excerpts, each of another piece (default: 40)")
+    parser.add_argument("--seconds", type=float, default=5, help="length of an excerpt (default: 5)")
+    options = parser.parse_args()
+    if options.quick:
+        options.seeds, options.steps, options.clips, options.seconds = 2, 20, 3, 3
+    return options
+
+
+# Training
+
+
+def train_arm(options: argparse.Namespace, work: Path, corpus: Corpus, arm: str, seed: int) -> dict[str, Any]:
+    """Train an arm; it may collapse, which ends it."""
+    folder = run_folder(work, arm, seed)
+    require_length(folder, options.steps)
+    found = one_run(
+        folder,
+        recipe_of(arm, seed, options.steps, model_file(TINY, work), mix_of(corpus)),
+        corpus,
+        options.device,
+        probes=None if options.quick else monitors(TINY),
+        watched=not options.quick,
+        may_stop=True,
+    )
+    return {"arm": arm, "seed": seed, "weights": folder / WEIGHTS} | found
+
+
+def recipe_of(arm: str, seed: int, steps: int, model: str, mix: Mapping[str, float]) -> TrainingConfig:
+    """Both stages of the shipped model in one; the arms differ in the explicit loss alone."""
+    first = TrainingConfig.load("low-budget")
+    return dataclasses.replace(
+        TrainingConfig.load("low-budget-decoder"),
+        name=f"explicit loss {arm}",
+        model=model,
+        steps=steps,
+        warmup_steps=min(100, steps),
+        batch_size=CHUNKS // TINY.context_chunks,
+        seed=seed,
+        mix=mix,
+        encoder_rate=1.0,
+        onset_weight=first.onset_weight,
+        saturation_weight=first.saturation_weight,
+        explicit_weight=0.0 if arm == NEVER else first.explicit_weight,
+        explicit_fade=FADE if arm == OFF else (1.0, 1.0),
+    )
+
+
+def run_folder(work: Path, arm: str, seed: int) -> Path:
+    return work / f"explicit-{arm.replace(' ', '-')}-{seed}"
+
+
+# Figures
+
+
+def figures_of_clips(
+    run: Mapping[str, Any], clips: Sequence[Clip], references: Sequence[NDArray[np.float64]], device: str
+) -> dict[str, Any]:
+    """Decode all clips by each method; figures of each clip, and distances of the set."""
+    model = load_model(run["weights"], device=device)
+    embeddings = encoded(model, clips)
+    figures: dict[str, Any] = {}
+    for method in METHODS:
+        opinions: list[float] = []
+
+        def keep(number: int, estimated: NDArray[np.floating], rate: int, opinions: list[float] = opinions) -> None:
+            if has_visqol():
+                opinions.append(float(visqol(clips[number].waveform, estimated, sample_rate=rate)))
+
+        rebuild = decoding(model, embeddings, clips, method)
+        found = measure(rebuild, clips, references, model.config.sample_rate, keep)
+        of_clip = {**found["of_clip"], **({"visqol": opinions} if opinions else {})}
+        figures |= {f"{method}, {name}": of_clip[name] for name in OF_CLIPS if name in of_clip}
+        figures |= {f"{method}, {name}": found["logmel"][name] for name in OF_SETS}
+    print(f"{run['arm']}, seed {run['seed']}: measured", flush=True)
+    return figures
+
+
+def floor(clips: Sequence[Clip], references: Sequence[NDArray[np.float64]]) -> dict[str, float]:
+    """Figures of noise with mean spectrum and level of each clip: what a decoder has to be better than."""
+    rate = TINY.sample_rate
+    found = measure(
+        lambda number: shaped_noise(clips[number].waveform, sample_rate=rate, seed=number),
+        clips,
+        references,
+        rate,
+        lambda number, estimated, rate: None,
+    )
+    distance = found["mean"]["log_spectral_distance"]["estimate"]
+    return {"log-spectral distance (dB)": distance, "fad_logmel": found["logmel"]["fad"]}
+
+
+def of_latents(run: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured at the end of training."""
+    return {name: run[name] for name in OF_LATENTS if name in run}
+
+
+def untrained(seed: int) -> dict[str, float]:
+    """The monitors' figures for the network before training."""
+    probes = monitors(TINY)
+    return {} if probes is None else probes.measure(random_model(TINY, seed))
+
+
+def comparisons(measured: Measured, pieces: Sequence[str], seeds: int) -> dict[str, Any]:
+    """Kept less switched off, of every figure that all runs of both have."""
+    found = {}
+    for name in TITLES:
+        if all(name in measured[arm, seed] for arm in (KEPT, OFF) for seed in range(seeds)):
+            kept, off = (np.array([measured[arm, seed][name] for seed in range(seeds)]) for arm in (KEPT, OFF))
+            found[name] = compared(kept, off, pieces if kept.ndim == 2 else None)
+    return found
+
+
+def woken(work: Path, seed: int) -> dict[str, float] | None:
+    """State of the encoder when the loss begins to fade, and how far the two arms are apart by then."""
+    histories = [metrics_of(run_folder(work, arm, seed)) for arm in (KEPT, OFF)]
+    kept, off = (rows[rows["step"] <= FADE[0] * rows["step"].max()] for rows in histories)
+    if kept.empty:  # of a quick run nothing is logged so early
+        return None
+    apart = np.abs(kept["total"].to_numpy() - off["total"].to_numpy()).max()
+    state = {name: float(off[name].tail(3).mean()) for name in WATCHED}
+    return {"step": int(off["step"].iloc[-1]), "apart": float(apart), **state}
+
+
+# What to read
+
+
+def summary(results: dict[str, Any], trained: str) -> str:
+    """What NAME.md says."""
+    found = results["compared"]
+    parts = [
+        trained,
+        f"Decoded: {len(results['clips'])} excerpts of {results['seconds']:g} s, each of another held-out "
+        f"piece. Switched off: over shares {FADE[0]:g} to {FADE[1]:g} of training. {awake(results['woken'])}The paper "
+        "states the question, and no figures.",
+        sentence(found) + given_up(results["runs"], (KEPT, OFF)),
+        comparison_table(["", KEPT, OFF], [([TITLES[name]], one) for name, one in found.items()]),
+        "The floor, noise with the mean spectrum and level of each excerpt: "
+        f"{', '.join(f'{title} {value:.3f}' for title, value in results['floor'].items())}.",
+        apart_from_the_start(results),
+    ]
+    if not has_visqol():
+        parts.append("ViSQOL: visqol-python is not installed.")
+    return "\n\n".join(parts)
+
+
+def awake(woken: Sequence[Mapping[str, float] | None]) -> str:
+    """Say whether the encoder was awake when the loss began to fade, and whether the arms were the same until then."""
+    found = [one for one in woken if one is not None]
+    if not found:
+        return ""
+    bands, spread = (np.mean([one[name] for one in found]) for name in ("explicit_bands", "bounded_std"))
+    return (
+        f"When it began to fade (step {found[0]['step']}) the explicit loss of the bands had come to {bands:.2f} (1: "
+        f"the mean of all music), the standard deviation of the latents was {spread:.2f}; until then the logged losses "
+        f"of both arms differ by at most {max(one['apart'] for one in found):.1g}. "
+    )
+
+
+def sentence(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """The answer, as far as the seeds go."""
+    answers = []
+    for name, better in ((FAD, -1), (PITCH, 1)):
+        if name in found:
+            one = found[name]
+            verdict = "not told apart by these seeds"
+            if told(one):
+                verdict = f"{KEPT} is {'better' if better * one['seeds']['estimate'] > 0 else 'worse'}"
+            answers.append(f"{TITLES[name]} {interval(one['seeds'], digits=3)}, {verdict}")
+    seeds = len(found[FAD]["ours"])
+    return f"Loss kept to the end less switched off, same budget, {seeds} seeds: {'; '.join(answers)}."
+
+
+def apart_from_the_start(results: dict[str, Any]) -> str:
+    """What becomes of training without the loss, and what the untrained network has."""
+    never = [run for run in results["measured"] if run["arm"] == NEVER]
+    lines = []
+    for name, title in TITLES.items():
+        values = [float(np.mean(run[name])) for run in never if name in run]
+        first = [one[name] for one in results["untrained"] if name in one]
+        if values:
+            lines.append([title, with_spread(values), with_spread(first)])
+    ends = [run for run in results["runs"] if run["arm"] == NEVER]
+    spread = ", ".join(f"{run['bounded_std']:.3f}" for run in ends)
+    return (
+        f"Apart, without the loss from the first step: standard deviation of the latents in the last step {spread}."
+        f"{given_up(results['runs'], (NEVER,)) or ' No run was given up.'}\n\n" + table(["", NEVER, "untrained"], lines)
+    )
+
+
+def given_up(runs: Sequence[Mapping[str, Any]], arms: Sequence[str]) -> str:
+    """Say which runs ended early, and why; nothing where none did."""
+    return "".join(
+        f" {run['arm']}, seed {run['seed']}, was given up at step {run['step']:.0f}: {run['stopped']}."
+        for run in runs
+        if run["arm"] in arms and "stopped" in run
+    )
+
+
+def draw(work: Path, seeds: int) -> Figure:
+    """The course of training: explicit and consistency loss, and the spread of the latents."""
+    figure = Figure(figsize=(12, 3), layout="constrained")
+    for panel, name in zip(figure.subplots(1, len(WATCHED)), WATCHED, strict=True):
+        for colour, arm in enumerate((KEPT, OFF, NEVER)):
+            for seed in range(seeds):
+                rows = metrics_of(run_folder(work, arm, seed))
+                if name in rows:
+                    panel.plot(
+                        rows["step"],
+                        rows[name].rolling(5, min_periods=1).mean(),
+                        color=f"C{colour}",
+                        linewidth=0.9,
+                        label=arm if seed == 0 else None,
+                    )
+        panel.set_xlabel("step")
+        panel.set_ylabel({"bounded_std": "standard deviation of latents"}.get(name, name.replace("_", " ")))
+    panel.set_yscale("log")
+    panel.legend(frameon=False, fontsize="small")
+    figure.suptitle(f"{TINY.name}: means of 5 rows of {LOG_EVERY} steps each; a line for each seed", fontsize="medium")
+    return figure
+
+
+if __name__ == "__main__":
+    main()
