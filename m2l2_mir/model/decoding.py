@@ -6,7 +6,7 @@ few chunks in memory. A window is `context_chunks` consecutive chunks (2 in the 
 * ``"two-step"`` (the paper): the window is [previous chunk + sigma_cond * noise, sigma_max * noise]. The left half of
   what comes back *replaces* the previous chunk as final output, the right half is the draft that is re-noised as the
   next context: each chunk is generated once and refined once, for one network evaluation a chunk. sigma_cond = 0
-  leaves the draft as it is.
+  leaves the draft as it is. With `context_chunks` 1 there is nothing to refine: it is ``"single-step"``.
 * ``"single-step"``: the same context, but the right half is final at once.
 * ``"parallel"`` (CoDiCodec, arXiv 2509.09836): all chunks start from noise and are denoised in `steps` steps, in
   windows that shift by half a window from step to step, so that information travels across boundaries. A chunk that
