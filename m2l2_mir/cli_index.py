@@ -35,7 +35,11 @@ PreparationOption = Annotated[
     str, typer.Option(metavar="[auto|l2|centred|pca|whitened]", help="Of the vectors; auto: by the number of tracks.")
 ]
 MetadataOption = Annotated[
-    Path | None, typer.Option(help="CSV, TSV or Parquet with a track_id column; its other columns travel along.")
+    Path | None,
+    typer.Option(
+        help="CSV, TSV or Parquet with a track_id or a path column; its other columns travel along, but path and "
+        "duration stay the store's."
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option("--model", "-m", help="Where the index's model is; another one is refused.")
@@ -64,8 +68,10 @@ def build(
 
     [bold]m2l2 index build embeddings/ --out idx/ --metadata tags.csv[/bold]
 
-    All embeddings are in memory meanwhile, twice where the structure holds them too: 4 GiB for 10^6 tracks.
+    Structures that hold the embeddings take 2 GiB for 10^6 tracks of 8 x 64; those of a large store lie in a
+    temporary file.
     """
+    from m2l2_mir.embedding.store import EmbeddingStore
     from m2l2_mir.index.persist import is_index
     from m2l2_mir.index.similarity import SimilarityIndex
 
@@ -73,9 +79,10 @@ def build(
         raise InputError(
             f"{out} holds an index already: m2l2 index add {out} {store} brings it up to date, or give --overwrite"
         )
-    table = _table(metadata)
+    opened = EmbeddingStore.open(store)
+    table = _table(metadata, opened.ok)
     made = SimilarityIndex.build(
-        store,
+        opened,
         metadata=table,
         pooling=pooling,
         preparation=preparation,
@@ -140,6 +147,10 @@ def query(
     strength: Annotated[
         float, typer.Option(help="Of steering; 1: the attribute weighs as much as all the rest.")
     ] = 1.0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write the results there too: .csv, .json, or a playlist, .m3u8 or .m3u."),
+    ] = None,
     model: ModelOption = None,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -151,10 +162,15 @@ def query(
     [bold]m2l2 index query idx/ song.mp3 --but tempo=faster --probe probes/[/bold]
 
     [bold]m2l2 index query idx/ snippet.wav --segment[/bold]
+
+    [bold]m2l2 index query idx/ song.mp3 -k 30 --out like-song.m3u8[/bold]
     """
+    from m2l2_mir.index.result_files import check_kind, write_results
     from m2l2_mir.index.similarity import SimilarityIndex
     from m2l2_mir.index.slots import explained
 
+    if out is not None:
+        check_kind(out)
     warnings.simplefilter("ignore", UntrainedWarning)
     opened = SimilarityIndex.load(path)
     seeds: list[Any] = [*(what or []), *([vectors_of(vector)] if vector else [])]
@@ -187,16 +203,15 @@ def query(
         notes.append(
             "The weights are untrained (random): good for trying the pipeline, not for conclusions about music."
         )
+    told = {
+        "results": records(table),
+        **{key: records(one) for key, one in extra.items() if key == "effects"},
+        "notes": notes,
+    }
+    if out is not None:
+        write_results(out, table, told, opened)
     if as_json:
-        typer.echo(
-            json.dumps(
-                {
-                    "results": records(table),
-                    **{key: records(one) for key, one in extra.items() if key == "effects"},
-                    "notes": notes,
-                }
-            )
-        )
+        typer.echo(json.dumps(told))
         return
     show(table)
     if "effects" in extra:
@@ -205,6 +220,8 @@ def query(
         typer.echo("  'the same probe' and 'by construction' show what was sought; labels and other probes judge it.")
     for note in notes:
         typer.echo(f"  {note}")
+    if out is not None:
+        typer.echo(f"{len(table)} results: {out}")
 
 
 @index.command("add")
@@ -221,11 +238,16 @@ def add(
 
     [bold]m2l2 embed MUSIC/ --out embeddings/ && m2l2 index add idx/ embeddings/[/bold]
     """
+    import pandas as pd
+
+    from m2l2_mir.embedding.store import EmbeddingStore
     from m2l2_mir.index.similarity import SimilarityIndex
 
     opened = SimilarityIndex.load(path)
-    table = _table(metadata)
-    changes = opened.add(store, metadata=table, files="checked" if gone else "kept")
+    source = EmbeddingStore.open(store)
+    tracks = pd.concat([source.ok[["track_id", "path"]], opened.metadata.reindex(columns=["track_id", "path"])])
+    table = _table(metadata, tracks)
+    changes = opened.add(source, metadata=table, files="checked" if gone else "kept")
     opened.save(path)
     say_changed(opened, path, changes, as_json)
     say_unknown(table, opened, as_json)
@@ -313,8 +335,8 @@ def duplicates(
         typer.echo(f"  ... and {len(pairs) - shown} more; --out FILE.csv lists all")
 
 
-def _table(path: Path | None) -> pd.DataFrame | None:
-    """A metadata table from a file."""
+def _table(path: Path | None, tracks: pd.DataFrame) -> pd.DataFrame | None:
+    """A metadata table from a file, about tracks with ids and paths."""
     from m2l2_mir.index.tables import read_table
 
-    return None if path is None else read_table(path)
+    return None if path is None else read_table(path, tracks)

@@ -31,7 +31,7 @@ def evaluate(
         ),
     ] = None,
     table: Annotated[
-        Path | None, typer.Option("--labels", help="CSV, TSV or Parquet with track_id and more columns.")
+        Path | None, typer.Option("--labels", help="CSV, TSV or Parquet: track_id or path, and more columns.")
     ] = None,
     group: Annotated[
         str | None, typer.Option(help="Column of the artist filter. Default: artist if there is one; none: no filter.")
@@ -85,7 +85,7 @@ def evaluate(
         opened,
         name=path.resolve().name,
         labels=labels or [],
-        table=None if table is None else read_table(table),
+        table=None if table is None else read_table(table, opened.metadata),
         group="auto" if group is None else None if group == "none" else group,
         baselines=[name for name in baselines or ["log-mel"] if name != "none"],
         stores=stores or [],

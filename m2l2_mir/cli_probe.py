@@ -48,7 +48,10 @@ def run_probes(
         list[str] | None,
         typer.Option("--readout", help="linear, mlp, knn; -regression after it for pitch and tempo.", metavar="NAME"),
     ] = None,
-    stores: Annotated[list[Path] | None, typer.Option("--store", help="Embeddings of just this data set.")] = None,
+    stores: Annotated[
+        list[Path] | None,
+        typer.Option("--store", help="Embeddings of this data set, tracks matched by id, else by file."),
+    ] = None,
     embedders: Annotated[list[str] | None, typer.Option("--embedder", help="module:Class, any other embedder.")] = None,
     vectors: Annotated[
         list[Path] | None,

@@ -61,6 +61,38 @@ def test_a_table_that_knows_other_tracks_is_told(made, m2l2, tmp_path):
     assert results(out) == ["1.wav"]
 
 
+def test_a_table_may_call_tracks_by_their_files(made, m2l2, tmp_path):
+    (tmp_path / "my.csv").write_text(f"File,genre,duration\n{made}/music/1.wav,jazz,9\n2.wav,rock,9\n9.wav,rock,9\n")
+    code, out, _ = m2l2("index", "build", made / "store", "-o", tmp_path / "i", "--metadata", tmp_path / "my.csv")
+    assert (code, "nothing about 6 of 8 tracks" in out, "such as '9.wav'" in out) == (0, True, True)
+    _, out, _ = m2l2("index", "query", tmp_path / "i", made / "music" / "0.wav", "-k", "9", "--device", "cpu", "--json")
+    found = {row["track_id"]: row for row in json.loads(out)["results"]}
+    assert set(found) == {f"{number}.wav" for number in range(1, 8)}  # its own file is known
+    assert {name: row["genre"] for name, row in found.items() if row["genre"]} == {"1.wav": "jazz", "2.wav": "rock"}
+    assert found["1.wav"]["duration"] < 2
+    (tmp_path / "more.csv").write_text(f"path,genre\n{made}/music/../music/3.wav,pop\n")
+    _, out, _ = m2l2("index", "add", tmp_path / "i", made / "store", "--metadata", tmp_path / "more.csv", "--json")
+    assert json.loads(out)["relabelled"] == ["3.wav"]
+
+
+def test_results_are_written_as_a_table_json_or_a_playlist(made, idx, m2l2, tmp_path):
+    asked = ("index", "query", idx, "3.wav", "-k", "3", "--out")
+    code, out, _ = m2l2(*asked, tmp_path / "like.m3u8")
+    assert (code, out.splitlines()[-1]) == (0, f"3 results: {tmp_path / 'like.m3u8'}")
+    _, printed, _ = m2l2(*asked, tmp_path / "like.json", "--json")
+    assert json.loads((tmp_path / "like.json").read_text()) == json.loads(printed)
+    m2l2(*asked, tmp_path / "like.csv")
+    table = pd.read_csv(tmp_path / "like.csv")
+    assert table["track_id"].tolist() == results(printed)
+    listed = (tmp_path / "like.m3u8").read_text(encoding="utf-8").splitlines()
+    assert listed[0] == "#EXTM3U"
+    assert listed[2::2] == [str(made / "music" / name) for name in results(printed)]
+    assert listed[1] == f"#EXTINF:1,{table['artist'][0]}"
+    for wrong, match in (("like.txt", "has to end in .csv, .json, .m3u8, .m3u"), ("no/like.csv", "there is no folder")):
+        code, out, err = m2l2(*asked, tmp_path / wrong)
+        assert (code, out, match in err, err.count("\n")) == (2, "", True, 1)
+
+
 def test_build_refuses_to_replace(made, idx, m2l2):
     code, _, err = m2l2("index", "build", made / "store", "-o", idx)
     assert (code, "index add" in err) == (2, True)

@@ -69,7 +69,7 @@ def test_export_to_parquet(m2l2, folder: Path) -> None:
         (["export", "idx"], "--out library.parquet"),
         (["evaluate", "nowhere", "--out", "out"], "nowhere is no similarity index"),
         (["evaluate", "idx", "--out", "out", "--baseline", "logmel"], "did you mean 'log-mel'"),
-        (["evaluate", "idx", "--out", "out", "--labels", "no.csv"], "no.csv: no table can be read"),
+        (["evaluate", "idx", "--out", "out", "--labels", "no.csv"], "'no.csv' does not exist; check the path"),
         (["evaluate", "idx", "--out", "out", "--map", "umap"], "no method 'umap'"),
         (["evaluate", "idx", "--out", "out", "--audio-mb", "-1"], "--audio-mb is -1"),
         (["evaluate", "idx", "--out", "out", "--store", "nowhere"], "nowhere"),

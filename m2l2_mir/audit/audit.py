@@ -4,7 +4,8 @@ Conventions
 -----------
 * A leak is something that two folds share: a group (artist, piece, instrument), identical audio, or audio that is
   almost identical to an embedding. What lies within one fold is counted but is no leak.
-* An audit says what it did not look at; ``ok`` means that nothing was found in what it looked at.
+* An audit says what it did not look at; ``ok`` means that nothing was found in what it looked at, ``clean`` that this
+  was everything.
 * How evenly labels are spread is told beside what random folds of the same size would show; it is no leak.
 """
 
@@ -23,6 +24,7 @@ from m2l2_mir.audit.result import Audit
 from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.dataset.manifest import ALONE, Manifest
 from m2l2_mir.dataset.split import strata
+from m2l2_mir.dataset.table_file import find_tracks
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
 
@@ -136,16 +138,17 @@ def _near(
     columns = ["first", "second", "first_fold", "second_fold", "similarity", "ratio", "leak"]
     nothing = pd.DataFrame(columns=columns).astype({"leak": bool})
     if store is None:
-        return nothing, 0, ["near duplicates: no embeddings were given; 'm2l2 embed' the set and name the store"]
+        return (
+            nothing,
+            0,
+            ["near duplicates: no embeddings were given; 'm2l2 embed' the set, then give --store"],
+        )
     unseen = [] if store.trained else ["near duplicates of untrained embeddings: only the closest copies are found"]
     embedded = store.ok
-    by_id = pd.Series(embedded.index, index=embedded["track_id"])
-    by_path = pd.Series(embedded.index, index=embedded["path"])
-    by_path = by_path[~by_path.index.duplicated()]
-    place = table["track_id"].map(by_id)
-    place = place.fillna(table["path"].map(lambda path: os.path.abspath(path) if path else "").map(by_path))
-    known = place.notna().to_numpy()
-    rows = place[known].astype(np.int64).to_numpy()
+    paths = [os.path.abspath(path) if path else "" for path in table["path"]]
+    place = find_tracks(embedded, table["track_id"].tolist(), paths)
+    known = place >= 0
+    rows = place[known]
     stored = embedded["audio_sha256"].to_numpy()[rows]
     now = hashes["file"].to_numpy()[known]
     changed = (now != "") & (stored != "") & (now != stored)
@@ -214,7 +217,9 @@ def _without_audio(table: pd.DataFrame, hashes: pd.DataFrame) -> list[str]:
     missing = hashes["problem"] == "missing"
     broken = hashes["problem"][~missing & (hashes["problem"] != "")]
     lines = []
-    if missing.any():
+    if missing.all() and not (table["audio"] != "").any():
+        lines.append("identical audio: none of the files is there")
+    elif missing.any():
         lines.append(f"identical audio of {missing.sum()} of {len(table)} tracks, whose files are not there")
     if len(broken):
         lines.append(f"identical sound of {len(broken)} tracks that cannot be decoded, such as {broken.iloc[0]}")

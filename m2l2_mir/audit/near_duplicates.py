@@ -31,7 +31,16 @@ from scipy.special import betaincinv
 
 from m2l2_mir.errors import InputError
 
-__all__ = ["LARGEST_RATIO", "SMALLEST_COLLECTION", "NearDuplicates", "near_duplicates"]
+__all__ = [
+    "LARGEST_RATIO",
+    "LEAST_SCALE",
+    "NEIGHBOURS",
+    "SMALLEST_COLLECTION",
+    "NearDuplicates",
+    "Whitening",
+    "near_duplicates",
+    "threshold_of",
+]
 
 LARGEST_RATIO = 0.6
 SMALLEST_COLLECTION = 20  # with fewer tracks there are no ten neighbours to measure by
@@ -62,6 +71,32 @@ class NearDuplicates:
     pairs: pd.DataFrame
     threshold: float
     dimension: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Whitening:
+    """Standardised, turned to the principal components, each of variance 1, and brought to unit length."""
+
+    turn: NDArray[np.float32]  # [width, components]
+    centre: NDArray[np.float32]  # [components], the mean of all after the turn
+
+    @classmethod
+    def of(cls, sample: NDArray[np.float32]) -> Whitening:
+        """Fitted to vectors [n, width]."""
+        mean, std = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
+        told = std > 1e-6 * std.max()  # constant dimensions tell nothing
+        weight = np.divide(1, std, out=np.zeros_like(std), where=told)
+        _, spread, axes = np.linalg.svd((sample - mean) * weight, full_matrices=False)
+        share = np.cumsum(spread**2) / max(np.sum(spread**2), np.finfo(np.float64).tiny)
+        kept = int(np.searchsorted(share, VARIANCE_KEPT)) + 1
+        turn = weight[:, None] * axes[:kept].T * (np.sqrt(len(sample)) / np.maximum(spread[:kept], 1e-12))
+        return cls(turn=turn.astype(np.float32), centre=(mean @ turn).astype(np.float32))
+
+    def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unit vectors [n, components]; zero where a track is the mean of all."""
+        white = vectors @ self.turn - self.centre
+        length = np.linalg.norm(white, axis=1, keepdims=True)
+        return np.divide(white, length, out=np.zeros_like(white), where=length > 0)
 
 
 def near_duplicates(vectors: NDArray[np.floating], *, threshold: float | None = None, seed: int = 0) -> NearDuplicates:
@@ -104,11 +139,11 @@ def near_duplicates(vectors: NDArray[np.floating], *, threshold: float | None = 
         raise InputError(f"threshold must lie between 0 and 1: {threshold}")
 
     count = min(NEIGHBOURS, (len(flat) - 1) // 2)
-    neighbours, distance = _nearest(_whitened(flat, seed), count)
+    neighbours, distance = _nearest(Whitening.of(_sampled(flat, seed))(flat), count)
     scale = np.maximum(distance[:, -1], LEAST_SCALE * np.median(distance[:, -1]))
     dimension = _dimension(distance / scale[:, None])
     if threshold is None:
-        threshold = min((2 * EXPECTED_STRANGERS / (len(flat) * count)) ** (1 / dimension), LARGEST_RATIO)
+        threshold = threshold_of(len(flat), count, dimension)
 
     row = np.repeat(np.arange(len(flat)), count)
     column = neighbours.ravel()
@@ -129,20 +164,19 @@ def near_duplicates(vectors: NDArray[np.floating], *, threshold: float | None = 
     )
 
 
-def _whitened(flat: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    """Unit vectors [n, components]; zero where a track is the mean of all."""
-    sample = flat
-    if len(flat) > MOST_FITTED:
-        sample = flat[np.sort(np.random.default_rng(seed).choice(len(flat), MOST_FITTED, replace=False))]
-    mean, std = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
-    weight = np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())  # constant dimensions tell nothing
-    _, spread, axes = np.linalg.svd((sample - mean) * weight, full_matrices=False)
-    share = np.cumsum(spread**2) / max(np.sum(spread**2), np.finfo(np.float64).tiny)
-    kept = int(np.searchsorted(share, VARIANCE_KEPT)) + 1
-    turn = weight[:, None] * axes[:kept].T * (np.sqrt(len(sample)) / np.maximum(spread[:kept], 1e-12))
-    white = flat @ turn.astype(np.float32) - (mean @ turn).astype(np.float32)
-    length = np.linalg.norm(white, axis=1, keepdims=True)
-    return np.divide(white, length, out=np.zeros_like(white), where=length > 0)
+def threshold_of(count: int, neighbours: int, dimension: float) -> float:
+    """Ratio below which half a pair of strangers is expected among so many tracks and their nearest neighbours.
+
+    >>> round(threshold_of(10_000, 10, 5), 6), threshold_of(20, 9, 50)
+    (0.1, 0.6)
+    """
+    return float(min((2 * EXPECTED_STRANGERS / (count * neighbours)) ** (1 / dimension), LARGEST_RATIO))
+
+
+def _sampled(flat: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    if len(flat) <= MOST_FITTED:
+        return flat
+    return flat[np.sort(np.random.default_rng(seed).choice(len(flat), MOST_FITTED, replace=False))]
 
 
 def _nearest(unit: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-__all__ = ["Audit"]
+__all__ = ["CHECKS", "Audit"]
 
+CHECKS = ("groups", "identical audio", "identical sound", "near duplicates")
 SHOWN = 5  # examples of each kind among the lines
 
 
@@ -39,7 +40,8 @@ class Audit:
         For each fold: ``tracks``, ``distance`` (total variation between its shares of the classes and those of all
         tracks, 0 to 1), ``chance`` (what 95 % of random folds stay below), ``missing`` (classes it has none of).
     not_checked
-        What the audit could not see, and why.
+        What the audit could not see, and why: each begins with one of :data:`CHECKS`, and with a colon after it if
+        nothing of it was seen.
     """
 
     dataset: str
@@ -67,13 +69,18 @@ class Audit:
             or self.near["leak"].any()
         )
 
+    @property
+    def clean(self) -> bool:
+        """Whether everything was checked, and nothing found."""
+        return self.ok and not self.not_checked
+
     def lines(self) -> list[str]:
         """Text for a person."""
         return list(self._lines())
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in types that JSON knows."""
-        values: dict[str, Any] = {"ok": self.ok}
+        values: dict[str, Any] = {"ok": self.ok, "clean": self.clean}
         for field in fields(self):
             value = getattr(self, field.name)
             values[field.name] = (
@@ -116,10 +123,17 @@ class Audit:
                 yield f"    fold {row['fold']!r} has none of {len(missing)} classes: {names}"
         for line in self.not_checked:
             yield f"  not checked: {line}"
-        if self.ok:
-            yield "no leakage " + ("in what was checked" if self.not_checked else "found")
+        if self.clean:
+            yield "no leakage found"
         else:
-            yield "LEAKAGE, or one recording with two labels: see above"
+            verdict = "nothing found" if self.ok else "LEAKAGE, or one recording with two labels: see above"
+            yield verdict + (f"; NOT checked: {', '.join(self._unseen())}" if self.not_checked else "")
+
+    def _unseen(self) -> Iterator[str]:
+        """The checks that were not made, or only in part."""
+        for check in CHECKS:
+            if told := [line for line in self.not_checked if line.startswith(check)]:
+                yield check if any(line.startswith(f"{check}:") for line in told) else f"{check} (in part)"
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:

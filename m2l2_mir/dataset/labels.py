@@ -4,6 +4,8 @@ Conventions
 -----------
 * ``key``: tonic and mode, as in ``"Eb minor"``; the tonic is one of :data:`TONICS` whatever the source spelled (so C#
   major is ``"Db major"``), the mode ``major`` or ``minor``. Every one of the 24 is accepted by ``mir_eval.key``.
+  The notations of DJ programs are read as well, in which a step of the number is a fifth: Camelot, where 8B is C major
+  and 8A is A minor, and Open Key, where these are 1d and 1m.
 * ``pitch``: MIDI number, 0 to 127, 69 = A4.
 * ``tempo``: beats per minute.
 * ``genre``, ``instrument``: lower case, words joined by nothing (``hiphop``) for genre and by spaces for instrument.
@@ -27,6 +29,8 @@ _SHIFT = {"": 0, "#": 1, "♯": 1, "b": -1, "♭": -1, "##": 2, "x": 2, "bb": -2
 _MODES = {"major": "major", "maj": "major", "minor": "minor", "min": "minor", "m": "minor"}
 _KEY = re.compile(r"([A-Ga-g])(##|bb|[#b♯♭x]?)[\s:_-]*([A-Za-z]*)")
 _NOTE = re.compile(r"([A-Ga-g])(##|bb|[#b♯♭x]?)(-?\d)")
+_WHEEL = re.compile(r"(0?[1-9]|1[0-2])([ABDMabdm])")
+_HOUR_OF_C = {"a": 8, "b": 8, "m": 1, "d": 1}  # number of C major and A minor: Camelot 8A and 8B, Open Key 1m and 1d
 _NO_KEY = {"", "x", "n", "none", "other", "unknown", "atonal", "-", "no key", "all"}
 
 
@@ -44,8 +48,8 @@ def key(raw: Any) -> str:
 
     Examples
     --------
-    >>> key("C# Major"), key(["f minor"]), key("Cb major"), key("E:min")
-    ('Db major', 'F minor', 'B major', 'E minor')
+    >>> key("C# Major"), key(["f minor"]), key("Cb major"), key("E:min"), key("9A"), key("2m")
+    ('Db major', 'F minor', 'B major', 'E minor', 'E minor', 'E minor')
     """
     texts = raw if isinstance(raw, list | tuple) else [raw]
     keys = {_one_key(str(text)) for text in texts if text is not None}
@@ -142,6 +146,8 @@ def _one_key(text: str) -> str:
         raise Unusable("no key")
     if re.search(r"[/,;|]", text):
         raise Unusable("several keys")
+    if wheel := _WHEEL.fullmatch(text):
+        return _wheel_key(int(wheel[1]), wheel[2].casefold())
     match = _KEY.fullmatch(text)
     if match is None:
         raise Unusable(f"key not understood: {text!r}")
@@ -154,6 +160,13 @@ def _one_key(text: str) -> str:
         raise Unusable(f"neither major nor minor: {match[3]!r}")
     tonic = (_NATURAL[letter.upper()] + _SHIFT[shift]) % 12
     return f"{TONICS[tonic]} {mode}"
+
+
+def _wheel_key(hour: int, mark: str) -> str:
+    """Key of a number and a letter on the wheel of a DJ program."""
+    minor = mark in "am"
+    tonic = (7 * (hour - _HOUR_OF_C[mark]) - 3 * minor) % 12
+    return f"{TONICS[tonic]} {'minor' if minor else 'major'}"
 
 
 def _number(raw: Any, what: str) -> float:

@@ -2,18 +2,21 @@
 
 Conventions
 -----------
-* A column for each factor beside ``track_id`` and, if there is one, ``group``. Text and whole numbers are classes,
-  numbers with fractions are continuous, unless :func:`read_choice` says otherwise. Blanks around text do not count.
+* A column for each factor beside ``track_id`` or ``path`` (:mod:`m2l2_mir.dataset.table_file`) and, if there is one,
+  ``group``. ``artist`` stands for a ``group`` that is not there, unless it is chosen as a factor or has too few values.
+  Text and whole numbers are classes, numbers with fractions are continuous, unless :func:`read_choice` says otherwise.
+  Blanks around text do not count.
 * With the columns ``pair``, ``side`` ("before", "after") and ``changed`` (name of a factor) it has pairs too; rows of
   pairs are kept out of the slot scores.
 * What cannot be used is left out and said. First columns: those that most tracks have no value of (unless chosen), that
-  do not vary, or have more classes than a probe can learn. Then tracks without an embedding, or without a label in the
-  columns that are left; rows of pairs without their other side.
+  do not vary or hardly do, or have more classes than a probe can learn. Then tracks without an embedding, or without a
+  label in the columns that are left; rows of pairs without their other side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -21,6 +24,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from m2l2_mir.dataset.table_file import PATH_COLUMNS, column_named, tracks_table
 from m2l2_mir.disentangle.blocks import Block, pairs_of
 from m2l2_mir.disentangle.factors import Factor, Kind
 from m2l2_mir.errors import InputError
@@ -30,10 +34,12 @@ __all__ = ["OWN", "label_blocks", "read_choice"]
 
 OWN = "labels"  # stratum of a user's factors
 LEAST_CLIPS = 30
+LEAST_GROUPS = 5  # a fold each
 LEAST_A_CLASS = 4  # tracks, on average
+LEAST_OTHERS = 5  # tracks outside the most frequent class
 LEAST_LABELLED = 0.5  # of the tracks, for a column that is not chosen by name
 PAIRED = {"pair", "side", "changed"}
-RESERVED = ("track_id", "group", "path", "pair", "side", "changed")
+RESERVED = ("track_id", "group", *PATH_COLUMNS[:-1], "pair", "side", "changed")  # audio may be how it sounds
 
 
 def read_choice(text: str) -> Factor | str:
@@ -63,34 +69,31 @@ def read_choice(text: str) -> Factor | str:
     return Factor(name=name, kind=cast(Kind, told[0]), period=period)
 
 
-def label_blocks(path: Path, known: Sequence[str], *, factors: Sequence[str] = ()) -> tuple[list[Block], list[str]]:
-    """The block of a table of labels (CSV or Parquet), and what of it could not be used.
+def label_blocks(
+    path: Path, known: Sequence[str] | pd.DataFrame, *, factors: Sequence[str] = ()
+) -> tuple[list[Block], list[str]]:
+    """The block of a table of labels (CSV, TSV or Parquet), and what of it could not be used.
 
     Parameters
     ----------
     path
         Of the table; see the module's conventions.
     known
-        Tracks that there are embeddings of.
+        Tracks that there are embeddings of: their ids, or ``track_id`` and ``path`` for a table without such ids.
     factors
         Columns to use, as :func:`read_choice` takes them; none: all.
 
     Raises
     ------
     InputError
-        It cannot be read, has no ``track_id``, no factor that varies, lacks one that is chosen, or too few tracks are
-        known.
+        It cannot be read, has neither ids nor paths, no factor that varies, lacks one that is chosen, or too few
+        tracks are known.
     """
-    try:
-        table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path, dtype={"track_id": str})
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"{path}: no labels can be read ({reason}); give a CSV or Parquet file") from error
-    if "track_id" not in table:
-        raise InputError(f"{path} has no column track_id; it has {', '.join(map(str, table.columns))}")
+    tracks = known if isinstance(known, pd.DataFrame) else pd.DataFrame({"track_id": list(known)}, dtype=object)
+    known = tracks["track_id"].tolist()
+    table = tracks_table(path, tracks)
     text = table.select_dtypes(include=["object", "string"]).columns
     table[text] = table[text].map(lambda value: value.strip() if isinstance(value, str) else value)
-    table["track_id"] = table["track_id"].astype(str)
     if twice := table.loc[table["track_id"].duplicated(), "track_id"].tolist():
         raise InputError(f"{path}: track {twice[0]!r} occurs twice; give one line for each")
     notes = []
@@ -99,7 +102,17 @@ def label_blocks(path: Path, known: Sequence[str], *, factors: Sequence[str] = (
         notes.append(
             f"{unknown} of {len(table)} labelled tracks have no embedding, such as {table['track_id'][~here].iloc[0]}"
         )
+    if len(known) and len(table) == unknown:
+        raise InputError(
+            f"{path}: none of its {len(table)} tracks has an embedding; it has {', '.join(table['track_id'][:2])}, "
+            f"there are embeddings of {', '.join(list(known)[:2])}; give the same track_id or path in both"
+        )
     table = table[here]
+    by_artist = "group" not in table and "artist" in table and table["artist"].nunique() >= LEAST_GROUPS
+    if by_artist and "artist" not in [text.split(":")[0] for text in factors]:
+        table = table.rename(columns={"artist": "group"})
+        table["group"] = table["group"].fillna(table["track_id"])  # a track without one stands alone
+        notes.append("no column group: tracks of one artist count as belonging together")
     offered = [str(column) for column in table.columns if column not in RESERVED]
     table[offered] = table[offered].replace([np.inf, -np.inf], np.nan)
     usable = {}
@@ -142,6 +155,11 @@ def label_blocks(path: Path, known: Sequence[str], *, factors: Sequence[str] = (
     if lacking := int(coded_table["group"].isna().sum()):
         raise InputError(f"{path}: {lacking} tracks have no group; give each one, or leave out the column")
     coded_table["group"] = coded_table["group"].astype(str)
+    if (number := coded_table["group"].nunique()) < LEAST_GROUPS:
+        raise InputError(
+            f"{path}: {number} groups; give {LEAST_GROUPS} or more, since probes are tested on groups that they have "
+            "not heard, or leave out the column"
+        )
     paired = set(coded_table) >= PAIRED
     if not paired and (some := PAIRED & set(coded_table)):
         notes.append(f"pairs need the columns pair, side and changed; there is only {' and '.join(sorted(some))}")
@@ -173,13 +191,16 @@ def _chosen(path: Path, offered: Sequence[str], factors: Sequence[str]) -> list[
         return list(offered)
     # A name may hold a colon itself.
     chosen = [text if text in offered else read_choice(text) for text in factors]
+    found: list[Factor | str] = []
     for factor in chosen:
         name = factor if isinstance(factor, str) else factor.name
-        if name not in offered:
+        column = column_named(name, offered)
+        if column is None:
             raise InputError(
                 f"{path} has no column {name!r}{close_match(name, list(offered))}; it has {', '.join(offered)}"
             )
-    return chosen
+        found.append(column if isinstance(factor, str) else replace(factor, name=column))
+    return found
 
 
 def _factor_of(factor: Factor | str, column: pd.Series[Any]) -> Factor:
@@ -198,6 +219,8 @@ def _unusable(factor: Factor, column: pd.Series[Any]) -> str:
     if factor.kind != "classes":
         strange = column[numbers.isna()]
         return f"{name} holds {strange.iloc[0]!r}, which is no number, and is left out" if len(strange) else ""
+    if (others := len(column) - int(column.value_counts().iloc[0])) < LEAST_OTHERS:
+        return f"{name} is {column.mode().iloc[0]} but for {others} tracks and is left out"
     if many * LEAST_A_CLASS <= len(column):
         return ""
     said = f"{name} has {many} classes for {len(column)} tracks and is left out"

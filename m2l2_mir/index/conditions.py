@@ -6,6 +6,7 @@ Conventions
   values of one column after ``=`` are alternatives.
 * A value after ``=`` or ``!=`` that the column never holds is an error, since it is rather mistyped. Columns of truth
   values are asked with true, false, 1 or 0.
+* A column is meant by its name in any case, and ``bpm`` and ``tempo`` by each other's.
 * A track whose value is not known meets no condition on it, and shares it with no other track.
 """
 
@@ -19,6 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from m2l2_mir.dataset.table_file import column_named
 from m2l2_mir.errors import InputError
 from m2l2_mir.recipe import close_match
 
@@ -124,10 +126,11 @@ def capped(
 
 def column_of(frame: pd.DataFrame, name: str) -> pd.Series:
     """A column of the metadata; InputError with the nearest name if there is none."""
-    if name not in frame:
+    column = column_named(name, frame.columns)
+    if column is None:
         known = [str(column) for column in frame.columns]
         raise InputError(f"the index has no column {name!r}{close_match(name, known)}; it has {', '.join(known)}")
-    return frame[name]
+    return frame[column]
 
 
 def _compare(column: pd.Series, comparison: str, value: str, condition: str) -> NDArray[np.bool_]:

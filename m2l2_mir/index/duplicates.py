@@ -9,7 +9,7 @@ usual distance and dimension are those of a sample.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,13 +19,12 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from m2l2_mir.audit.near_duplicates import (
-    EXPECTED_STRANGERS,
-    LARGEST_RATIO,
     LEAST_SCALE,
     NEIGHBOURS,
     SMALLEST_COLLECTION,
-    VARIANCE_KEPT,
+    Whitening,
     near_duplicates,
+    threshold_of,
 )
 
 if TYPE_CHECKING:
@@ -96,16 +95,9 @@ def _pairs(index: SimilarityIndex, positions: NDArray[np.int64]) -> pd.DataFrame
 class _Rule:
     """What near means in a library: the map to whitened vectors, the least scale, and the largest ratio."""
 
-    mean: NDArray[np.float64]
-    turn: NDArray[np.float32]
+    whitened: Whitening
     least: float
     threshold: float
-
-    def whitened(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors; zero where a track is the mean of all."""
-        white = vectors @ self.turn - (self.mean @ self.turn).astype(np.float32)
-        length = np.linalg.norm(white, axis=1, keepdims=True)
-        return np.divide(white, length, out=np.zeros_like(white), where=length > 0)
 
 
 def _rule(index: SimilarityIndex) -> _Rule:
@@ -113,18 +105,11 @@ def _rule(index: SimilarityIndex) -> _Rule:
     live = index.library.live
     chosen = np.sort(np.random.default_rng(0).choice(len(live), min(SAMPLED, len(live)), replace=False))
     sample = index.library.rows.take(live[chosen])
-    mean, std = sample.mean(axis=0, dtype=np.float64), sample.std(axis=0, dtype=np.float64)
-    weight = np.divide(1, std, out=np.zeros_like(std), where=std > 1e-6 * std.max())  # constant numbers tell nothing
-    _, spread, axes = np.linalg.svd((sample - mean) * weight, full_matrices=False)
-    share = np.cumsum(spread**2) / max(np.sum(spread**2), np.finfo(np.float64).tiny)
-    kept = int(np.searchsorted(share, VARIANCE_KEPT)) + 1
-    turn = weight[:, None] * axes[:kept].T * (np.sqrt(len(sample)) / np.maximum(spread[:kept], 1e-12))
-    dimension = near_duplicates(sample).dimension
-    threshold = min((2 * EXPECTED_STRANGERS / (len(live) * NEIGHBOURS)) ** (1 / dimension), LARGEST_RATIO)
-    rule = _Rule(mean=mean, turn=turn.astype(np.float32), least=0.0, threshold=float(threshold))
+    threshold = threshold_of(len(live), NEIGHBOURS, near_duplicates(sample).dimension)
+    rule = _Rule(whitened=Whitening.of(sample), least=0.0, threshold=threshold)
     starts = range(0, len(chosen), BLOCK)
     usual = np.median(np.concatenate([_scales(index, chosen[start : start + BLOCK], rule)[0] for start in starts]))
-    return _Rule(mean=mean, turn=rule.turn, least=float(LEAST_SCALE * usual), threshold=float(threshold))
+    return replace(rule, least=float(LEAST_SCALE * usual))
 
 
 def _near(index: SimilarityIndex, positions: NDArray[np.int64], rule: _Rule) -> pd.DataFrame:

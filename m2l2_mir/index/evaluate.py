@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from m2l2_mir.dataset.table_file import column_named
 from m2l2_mir.errors import InputError
 from m2l2_mir.index.evaluation import CANDIDATES, FORMAT, Count, Retrieval, evaluate_hubness, evaluate_retrieval
 from m2l2_mir.index.evaluation_rows import SAME, hand_made, index_row, otherwise_prepared, random_row, store_row
 from m2l2_mir.index.hubness import Neighbours, k_occurrence
+from m2l2_mir.index.library import FROM_STORE
 from m2l2_mir.index.map import Plane, check_method, place
 from m2l2_mir.index.relations import find_relations
 from m2l2_mir.index.retrieval import METRICS, PRIMARY, QUERIES
@@ -86,7 +88,7 @@ def evaluate_index(
     labels
         As in :func:`m2l2_mir.index.relations.find_relations`.
     table
-        More columns, by ``track_id``.
+        More columns, by ``track_id``; ``path`` and ``duration`` only where the index has none.
     group
         Column of the artist filter, which intervals are over too; "auto": ``artist`` if there is one; None: no filter.
     baselines
@@ -127,8 +129,8 @@ def evaluate_index(
     if relations:
         kind, pooling = index.preparation.kind, str(index.about["pooling"])
         rows += otherwise_prepared(index.embeddings(), kind)
-        rows += [store_row(path, ids, preparation=kind, pooling=pooling) for path in stores]
         paths = tracks["path"].fillna("").astype(str).tolist() if "path" in tracks else []
+        rows += [store_row(path, ids, paths, preparation=kind, pooling=pooling) for path in stores]
         if any(paths):
             settings = index.provenance.get("settings", {})
             with count("hand-made features") as progress:
@@ -199,6 +201,7 @@ def _with_labels(metadata: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataF
             f"the labels know none of the {len(metadata)} tracks: theirs are called such as {table[ID].iloc[0]!r}, "
             f"those of the index {metadata[ID].iloc[0]!r}"
         )
+    table = table.drop(columns=[name for name in FROM_STORE if name in table and name in metadata])
     kept = metadata.drop(columns=[name for name in table.columns if name != ID and name in metadata])
     return kept.assign(**{ID: kept[ID].astype(str)}).merge(table, on=ID, how="left", validate="one_to_one")
 
@@ -206,10 +209,13 @@ def _with_labels(metadata: pd.DataFrame, table: pd.DataFrame | None) -> pd.DataF
 def _group_column(tracks: pd.DataFrame, group: str | None) -> str | None:
     if group == "auto":
         return "artist" if "artist" in tracks and tracks["artist"].notna().any() else None
-    if group is not None and group not in tracks:
+    if group is None:
+        return None
+    column = column_named(group, tracks.columns)
+    if column is None:
         names = list(map(str, tracks.columns))
         raise InputError(f"no column {group!r}{close_match(group, names)} to filter by; columns: {', '.join(names)}")
-    return group
+    return column
 
 
 def _searched(index: SimilarityIndex, vectors: np.ndarray, most: int, count: Count) -> Neighbours:

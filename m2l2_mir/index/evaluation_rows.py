@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.preprocessing import StandardScaler
 
+from m2l2_mir.dataset.table_file import names_in
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.index.preparation import KINDS, possible, prepare
 from m2l2_mir.index.sources import embeddings_of
@@ -108,13 +109,17 @@ def hand_made(
     ]
 
 
-def store_row(path: Path, track_ids: Sequence[str], *, preparation: str, pooling: str) -> Row:
+def store_row(
+    path: Path, track_ids: Sequence[str], paths: Sequence[str] = (), *, preparation: str, pooling: str
+) -> Row:
     """The embeddings of another store of the same tracks, such as those of an untrained encoder.
 
     Parameters
     ----------
     path, track_ids
         Of the store, and of all tracks.
+    paths
+        Of the tracks' audio files, for a store that calls them otherwise; empty: they are matched by id alone.
     preparation, pooling
         The index's.
 
@@ -127,10 +132,10 @@ def store_row(path: Path, track_ids: Sequence[str], *, preparation: str, pooling
     """
     store = EmbeddingStore.open(path)
     tracks = store.tracks
-    require_known(str(path), tracks["track_id"].tolist(), track_ids)
-    aligned = align(embeddings_of(store, pooling), store.ok["track_id"].tolist(), track_ids)
+    theirs = names_in(tracks, track_ids, paths or [""] * len(track_ids))
+    require_known(str(path), tracks["track_id"].tolist(), theirs)
+    aligned = align(embeddings_of(store, pooling), store.ok["track_id"].tolist(), theirs)
     lost = tracks[tracks["status"] == "failed"].set_index("track_id")["reason"]
-    positions = {track: position for position, track in enumerate(track_ids)}
     settings = store.provenance["settings"]
     weights = str(settings.get("weights", path.name))
     return Row(
@@ -139,7 +144,7 @@ def store_row(path: Path, track_ids: Sequence[str], *, preparation: str, pooling
         width=aligned.shape[1],
         load=lambda _: prepared(aligned, preparation),
         about="another model" if store.trained else "an encoder with random weights, as the architecture comes",
-        failed={positions[track]: reason for track, reason in lost.items() if track in positions},
+        failed={position: lost[track] for position, track in enumerate(theirs) if track in lost.index},
         provenance={"weights": weights, "weights_sha256": settings.get("weights_sha256", "")},
     )
 

@@ -17,10 +17,11 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.index.vectors import Rows
 from m2l2_mir.recipe import close_match
 
-__all__ = ["RESERVED", "Library", "checked_ids", "metadata_of"]
+__all__ = ["FROM_STORE", "RESERVED", "SOURCE", "Library", "checked_ids", "metadata_of"]
 
 RESERVED = ("rank", "similarity", "percentile", "among_nearest", "copies")  # columns of a result
 SOURCE = "source"  # the store that a track came from
+FROM_STORE = ("path", "duration")  # what an index takes from its stores, whatever a table of metadata says
 _COMPARED = 4096  # rows at once
 _MOST_IDS_COMPARED = 20_000  # difflib takes about a second for as many
 

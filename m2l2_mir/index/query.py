@@ -38,7 +38,7 @@ class Filters:
     where : sequence of str
         Conditions on metadata; see :mod:`m2l2_mir.index.conditions`.
     other : sequence of str
-        Columns in which a result must differ from the seeds, such as "artist".
+        Columns in which a result must differ from the seeds, such as "artist"; theirs must be known.
     at_most : mapping
         Column -> results with the same value.
     fold
@@ -93,7 +93,7 @@ def query(
     where
         Conditions on metadata: ``["genre=jazz", "bpm>=120"]``.
     other
-        Columns in which results must differ from the question: ``["artist"]``.
+        Columns in which results must differ from the question: ``["artist"]``. Its own values must be known.
     at_most
         Results with the same value of a column: ``{"artist": 2}``.
     fold

@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from m2l2_mir.dataset import labels
+from m2l2_mir.dataset.table_file import column_named
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.tempo import FACTORS, TOLERANCE
 from m2l2_mir.recipe import close_match
@@ -126,7 +127,8 @@ def key_compatible(values: ArrayLike, name: str = "key") -> Relation:
     Parameters
     ----------
     values : array-like [n]
-        Keys in any spelling that :func:`m2l2_mir.dataset.labels.key` reads; others count as not known.
+        Keys in any spelling that :func:`m2l2_mir.dataset.labels.key` reads, ``8A`` and ``1m`` among them; others count
+        as not known.
     name
         Of the label.
 
@@ -135,6 +137,8 @@ def key_compatible(values: ArrayLike, name: str = "key") -> Relation:
     >>> keys = ["C major", "A minor", "G major", "F major", "E minor", "D major", "C minor", "none"]
     >>> key_compatible(keys).between(np.array([0])).astype(int).tolist()
     [[1, 1, 1, 1, 0, 0, 0, 0]]
+    >>> key_compatible(["8B", "8A", "7B", "1m", "10B"]).between(np.array([0])).astype(int).tolist()
+    [[1, 1, 1, 1, 0]]
     """
     codes = np.array([_key_code(value) for value in np.asarray(values, dtype=object)], dtype=np.float64)
 
@@ -223,11 +227,12 @@ def find_relations(metadata: pd.DataFrame, wanted: list[str]) -> list[Relation]:
         return [relation for relation in usual if relation.answerable.any()]
     found = []
     for text in wanted:
-        name, _, kind = (text, "", "same") if text in columns else text.rpartition(":")
-        name, kind = (name, kind) if name else (text, "same")
-        if name not in columns:
+        asked, _, kind = (text, "", "same") if text in columns else text.rpartition(":")
+        asked, kind = (asked, kind) if asked else (text, "same")
+        name = column_named(asked, columns)
+        if name is None:
             raise InputError(
-                f"no column {name!r}{close_match(name, columns)}; the index has {', '.join(columns) or 'none'}: give "
+                f"no column {asked!r}{close_match(asked, columns)}; the index has {', '.join(columns) or 'none'}: give "
                 "labels by --labels FILE"
             )
         if kind not in RELATIONS:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from m2l2_mir.errors import StoreError
 from m2l2_mir.index.files import ALIVE
-from m2l2_mir.index.library import SOURCE
+from m2l2_mir.index.library import FROM_STORE, SOURCE
 from m2l2_mir.index.persist import check_file
-from m2l2_mir.index.tables import FROM_STORE, ID
+from m2l2_mir.index.tables import ID
 
 __all__ = ["command"]
 

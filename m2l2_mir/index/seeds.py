@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.index.conditions import column_of
 from m2l2_mir.index.vectors import as_vectors
 from m2l2_mir.recipe import close_match
 
@@ -123,24 +124,27 @@ def seeds_of(index: SimilarityIndex, what: Any, part: Part | None = None) -> See
 
 
 def known_rows(index: SimilarityIndex, seeds: Seeds, column: str) -> NDArray[np.int64]:
-    """Rows of all seeds, for their metadata; audio files are looked up by their place.
+    """Rows of all seeds, each of which has a value in a column; audio files are looked up by their place.
 
     Raises
     ------
     InputError
-        Nothing is known of a seed.
+        There is no such column, or a seed's value is not known.
     """
-    rows = list(seeds.rows)
+    known = column_of(index.library.frame, column).notna().to_numpy()
+    remedy = f"name it by a condition, {column}!=NAME"
+    rows = [int(row) for row in seeds.rows]
     for path in seeds.files:
         here = _rows_at(index, path)
         if not len(here):
-            raise InputError(
-                f"the {column} of {path.name} is not known, since it is no track of the index: name it by a condition, "
-                f"{column}!=NAME"
-            )
-        rows.append(int(here[0]))
+            raise InputError(f"the {column} of {path.name} is not known, since it is no track of the index: {remedy}")
+        rows.append(int(here[np.argmax(known[here])]))  # of a file that is there twice, the track that has a value
+    for row in rows:
+        if not known[row]:
+            name = index.library.frame["track_id"].iloc[row]
+            raise InputError(f"the {column} of track {name!r} is not known to the index: {remedy}")
     if len(rows) < len(seeds.vectors):
-        raise InputError(f"the {column} of a plain vector is not known: name it by a condition, {column}!=NAME")
+        raise InputError(f"the {column} of a plain vector is not known: {remedy}")
     return np.array(rows, np.int64)
 
 

@@ -95,7 +95,7 @@ class SimilarityIndex:
         store : EmbeddingStore or path
         metadata : pd.DataFrame, optional
             Columns to travel along, matched by ``track_id``, or in the order of ``store.ok``. ``path`` and
-            ``duration`` always come from the store.
+            ``duration`` always come from the store; the table's are passed over.
         pooling : {"mean", "mean+std"}
             Of a track's chunks.
         preparation : {"auto", "l2", "centred", "pca", "whitened"}
@@ -321,7 +321,7 @@ class SimilarityIndex:
         store : EmbeddingStore or path
             Made by the index's model.
         metadata : pd.DataFrame, optional
-            Matched by ``track_id``.
+            Matched by ``track_id``; as in :meth:`build`.
         files : {"kept", "checked"}
             "checked": tracks of the store whose audio file is gone are removed as well.
 

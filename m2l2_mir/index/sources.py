@@ -13,20 +13,21 @@ from numpy.typing import NDArray
 
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError, StoreError
-from m2l2_mir.index.library import SOURCE, checked_ids, metadata_of
+from m2l2_mir.index.library import FROM_STORE, SOURCE, checked_ids, metadata_of
 
 __all__ = ["COMPARED", "embeddings_of", "model_name", "refuse_other_model", "tracks_of"]
 
 COMPARED = ("weights_sha256", "features", "excerpt", "loudness", "framing", "resampler", "silence_dbfs")
 """Settings of a store that decide whether its embeddings may be compared with others."""
 POOLINGS = ("mean", "mean+std")
-_TAKEN = ["path", "duration"]
 
 
 def tracks_of(
     store: EmbeddingStore, pooling: str, metadata: pd.DataFrame | None
 ) -> tuple[list[str], NDArray[np.float32], pd.DataFrame]:
     """Ids, vectors [n, K*d] and metadata of the tracks of a store that could be embedded.
+
+    Where the audio lies and how long it is, the store knows: these columns of `metadata` are passed over.
 
     Raises
     ------
@@ -41,8 +42,8 @@ def tracks_of(
     ids = checked_ids(ok["track_id"].tolist(), len(ok))
     vectors = embeddings_of(store, pooling)
     told = metadata_of(ids, metadata)
-    own = ok[_TAKEN].assign(**{SOURCE: source_of(store)})
-    return ids, vectors, pd.concat([own.drop(columns=[c for c in _TAKEN if c in told]), told], axis=1)
+    own = ok[list(FROM_STORE)].assign(**{SOURCE: source_of(store)})
+    return ids, vectors, pd.concat([own, told.drop(columns=list(FROM_STORE), errors="ignore")], axis=1)
 
 
 def embeddings_of(store: EmbeddingStore, pooling: str) -> NDArray[np.float32]:

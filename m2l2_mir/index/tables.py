@@ -6,40 +6,31 @@ from pathlib import Path
 
 import pandas as pd
 
-from m2l2_mir.errors import InputError
+from m2l2_mir.dataset.table_file import ID, tracks_table
 from m2l2_mir.index.files import ALIVE
-from m2l2_mir.index.library import SOURCE
-from m2l2_mir.recipe import close_match
+from m2l2_mir.index.library import FROM_STORE, SOURCE
 
 __all__ = ["ID", "read_table"]
 
-ID = "track_id"
-FROM_STORE = ("path", "duration")  # what an index takes from its stores
 
-
-def read_table(path: Path) -> pd.DataFrame:
-    """A table of metadata or labels: CSV, TSV or Parquet, with a column ``track_id``.
+def read_table(path: Path, known: pd.DataFrame) -> pd.DataFrame:
+    """A table of metadata or labels, its rows under the ids of known tracks.
 
     The ``tracks-*.parquet`` of an index is one as well: its metadata, without what the index itself knows.
+
+    Parameters
+    ----------
+    path
+        Of a file that :func:`m2l2_mir.dataset.table_file.tracks_table` reads: ids in ``track_id``, or paths.
+    known
+        Tracks of the store or the index that it is about: ``track_id`` and, unless nobody knows them, ``path``.
 
     Raises
     ------
     InputError
-        It cannot be read, or lacks that column.
+        It cannot be read, or has neither ids nor paths.
     """
-    kind = path.suffix.lower()
-    try:
-        if kind == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, sep="\t" if kind == ".tsv" else ",", dtype={ID: str})
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path}: no table can be read ({' '.join(str(error).split())}); give CSV, TSV or Parquet"
-        ) from error
-    if ID not in table:
-        names = list(map(str, table.columns))
-        raise InputError(f"{path} has no column {ID!r}{close_match(ID, names)}; columns: {', '.join(names)}")
+    table = tracks_table(path, known)
     if {ALIVE, SOURCE} <= set(table):
         table = table[table[ALIVE]].drop(columns=[ALIVE, SOURCE, *FROM_STORE], errors="ignore").reset_index(drop=True)
     return table

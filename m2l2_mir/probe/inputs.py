@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 
 from m2l2_mir.dataset.dataset import Dataset
+from m2l2_mir.dataset.table_file import names_in
 from m2l2_mir.durable import cache_home
 from m2l2_mir.embedding.extract import Observer, extract
 from m2l2_mir.embedding.store import EmbeddingStore
@@ -115,7 +116,7 @@ def store_rows(
     name
         Of the rows.
     dataset
-        Its tracks, in order.
+        Its tracks, in order; the store may call them otherwise, if it is made of the same files.
     views
         How embeddings become vectors.
     model
@@ -126,7 +127,7 @@ def store_rows(
     InputError
         It lacks tracks.
     """
-    track_ids, _ = _ids_and_paths(dataset)
+    track_ids = names_in(store.tracks, *_ids_and_paths(dataset))
     failed = _failures(store, track_ids)
     audio = _audio(store, track_ids)
     rows = []

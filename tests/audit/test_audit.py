@@ -84,6 +84,7 @@ def test_a_clean_split_is_called_clean(planted: Planted) -> None:
     assert found.not_checked == ()
     assert told[-1] == (TRACKS, TRACKS)
     assert (len(found.groups), len(found.identical), len(found.near)) == (0, 0, 0)
+    assert found.clean
     assert found.lines()[-1] == "no leakage found"
     assert found.manifest == planted.manifest().sha256
     assert json.loads(json.dumps(found.to_dict()))["ok"] is True
@@ -163,7 +164,11 @@ def test_an_audit_says_what_it_did_not_look_at(planted: Planted) -> None:
     Path(planted.paths[8]).write_bytes(b"no audio")
     found = audit(dataset, manifest)
     assert found.ok
-    assert found.lines()[-1] == "no leakage in what was checked"
+    assert not found.clean
+    assert found.to_dict()["clean"] is False
+    assert found.lines()[-1] == (
+        "nothing found; NOT checked: groups, identical audio (in part), identical sound (in part), near duplicates"
+    )
     assert (found.grouped, found.heard, found.embedded) == (0, 59, 0)
     groups, missing, broken, near = found.not_checked
     assert groups.startswith("groups: the set states none")
@@ -171,6 +176,18 @@ def test_an_audit_says_what_it_did_not_look_at(planted: Planted) -> None:
     assert broken.startswith("identical sound of 1 tracks that cannot be decoded, such as ")
     assert "t08.wav: cannot be read as audio" in broken
     assert near.startswith("near duplicates: no embeddings were given")
+
+
+def test_a_leak_does_not_hide_what_was_not_checked(planted: Planted) -> None:
+    planted.table.loc[[0, 5], "group"] = "one artist"
+    planted.table.loc[3, "group"] = "track:t03"
+    planted.paths = [""] * TRACKS
+    found = planted.audit()
+    assert found.not_checked[1] == "identical audio: none of the files is there"
+    assert found.lines()[-1] == (
+        "LEAKAGE, or one recording with two labels: see above; "
+        "NOT checked: groups (in part), identical audio, near duplicates"
+    )
 
 
 def test_embeddings_that_are_of_something_else_are_not_used(planted: Planted) -> None:

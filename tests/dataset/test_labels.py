@@ -25,6 +25,14 @@ from m2l2_mir.dataset.labels import KEYS, Unusable, canonical, tonic_and_mode
         (["Eb minor"], "Eb minor"),
         (["D# minor", "Eb minor"], "Eb minor"),  # one key twice
         (" d   minor ", "D minor"),
+        ("8A", "A minor"),  # Camelot
+        ("08b", "C major"),
+        ("1B", "B major"),
+        ("12A", "Db minor"),
+        ("1m", "A minor"),  # Open Key
+        ("1d", "C major"),
+        ("12D", "F major"),
+        (["8A", "Am", "1m"], "A minor"),
     ],
 )
 def test_keys(raw: object, expected: str) -> None:
@@ -46,6 +54,9 @@ def test_keys(raw: object, expected: str) -> None:
         ("D dorian", "neither major nor minor: 'dorian'"),
         ("H moll", "key not understood: 'H moll'"),
         (5, "key not understood: '5'"),
+        ("13A", "key not understood: '13A'"),
+        ("0d", "key not understood: '0d'"),
+        ("8C", "key not understood: '8C'"),
     ],
 )
 def test_keys_that_are_dropped(raw: object, reason: str) -> None:
@@ -60,6 +71,16 @@ def test_every_key_is_one_that_mir_eval_accepts_and_counts_alike() -> None:
         mir_eval.key.validate_key(name)
         tonic, mode = tonic_and_mode(name)
         assert mir_eval.key.split_key_string(name) == (tonic, mode)
+
+
+@pytest.mark.parametrize(("minor", "major"), ["AB", "md"])
+def test_the_wheels_of_djs_have_all_keys_and_neighbours_go_together(minor: str, major: str) -> None:
+    """A step of the number is a fifth up, and the two keys of a number are relatives."""
+    wheel = [(canonical("key", f"{hour}{minor}"), canonical("key", f"{hour}{major}")) for hour in range(1, 13)]
+    assert {key for pair in wheel for key in pair} == set(KEYS)
+    tonics = [(tonic_and_mode(below)[0], tonic_and_mode(above)[0]) for below, above in wheel]
+    assert all((above - below) % 12 == 3 for below, above in tonics)
+    assert all((tonics[hour][1] - tonics[hour - 1][1]) % 12 == 7 for hour in range(12))
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,10 @@ def test_other_preparations_and_baselines_prepared_alike(library, tmp_path: Path
         np.testing.assert_allclose(row.load(0), flat / np.linalg.norm(flat, axis=1, keepdims=True), atol=1e-5)
     wide = store_row(store, ["t000", "t001"], preparation="l2", pooling="mean+std")
     assert wide.width == 48
+    paths = [str(store.parent / "music" / name) for name in ("t007", "t003")]
+    row = store_row(store, ["7", "t001"], paths, preparation="l2", pooling="mean")
+    flat = (vectors[[7, 1]] + 40).reshape(2, -1)
+    np.testing.assert_allclose(row.load(0), flat / np.linalg.norm(flat, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_recall_of_unseen_queries_where_search_is_approximate(library) -> None:
@@ -165,12 +169,17 @@ def test_files_hold_what_was_found(library, tmp_path: Path) -> None:
 def test_labels_from_a_table(library, tmp_path: Path) -> None:
     vectors, _ = library
     (tmp_path / "labels.csv").write_text("track_id,mood\n" + "".join(f"t{n:03},m{n % 2}\n" for n in range(0, 120, 3)))
-    table = read_table(tmp_path / "labels.csv")
+    known = pd.DataFrame({"track_id": [f"t{n:03}" for n in range(120)]})
+    table = read_table(tmp_path / "labels.csv", known)
     found = evaluated((vectors, pd.DataFrame({"mood": ["old"] * 120})), labels=["mood"], table=table)
     assert found.scores["sections"][0]["known"] == 40
     (tmp_path / "bad.csv").write_text("trackid,mood\na,b\n")
     with pytest.raises(InputError, match="did you mean 'trackid'"):
-        read_table(tmp_path / "bad.csv")
+        read_table(tmp_path / "bad.csv", known)
+    placed = pd.DataFrame({"path": [f"/music/{n}.wav" for n in range(120)], "mood": ["old"] * 120})
+    found = evaluated((vectors, placed), labels=["mood"], table=table.assign(path="/elsewhere", duration=1.0))
+    assert found.tracks["path"].tolist() == placed["path"].tolist()
+    assert found.tracks["duration"].notna().sum() == 40  # the index has none
     for bad, message in (
         (table.assign(track_id="t000"), "twice"),
         (table.assign(track_id=table["mood"] + table.index.astype(str)), "know none"),

@@ -45,8 +45,12 @@ def test_other_artists_and_so_many_of_each(library):
     assert len(index.query("t07", k=60, at_most={"artist": 2})) == 13
     with pytest.raises(InputError, match=r"artist of a plain vector is not known.*artist!=NAME"):
         index.query(vectors[7], other=["artist"])
-    with pytest.raises(InputError, match="no column 'artits'; did you mean 'artist'"):
-        index.query("t07", at_most={"artits": 1})
+    with pytest.raises(InputError, match=r"artist of track 't20' is not known to the index: name it.*artist!=NAME"):
+        index.query(["t07", "t20"], other=["artist"])
+    for option in ({"at_most": {"artits": 1}}, {"other": ["artits"]}):
+        with pytest.raises(InputError, match="no column 'artits'; did you mean 'artist'"):
+            index.query("t07", **option)
+    assert index.query("t07", k=60, other=["Artist"], where=["tempo>=100"])["bpm"].min() >= 100  # by its other name
 
 
 def test_more_candidates_are_fetched_until_there_are_enough(rng):

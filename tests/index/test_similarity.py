@@ -101,6 +101,20 @@ def test_a_store_is_followed_exactly(make_store, library):
     assert index.query(vectors[50], k=1)["track_id"].item() == "x"
 
 
+def test_a_table_does_not_move_the_audio(make_store, library):
+    vectors, ids, _ = library
+    folder = make_store("store", dict(zip(ids[:30], vectors[:30], strict=True)))
+    music = folder.parent / "music"
+    table = pd.DataFrame({"track_id": ids[:30], "path": "/elsewhere/x.wav", "duration": 99.0, "genre": "jazz"})
+    index = SimilarityIndex.build(folder, metadata=table)
+    assert index.metadata.columns.tolist() == ["track_id", "path", "duration", "source", "genre"]
+    assert index.metadata["path"].tolist() == [str(music / name) for name in ids[:30]]
+    assert set(index.metadata["duration"]) == {1.0}
+    (music / "t05").unlink()
+    assert index.add(folder, metadata=table, files="checked").removed == ("t05",)
+    assert index.metadata["path"].str.startswith(str(music)).all()
+
+
 def test_namesakes_of_two_stores_are_refused(make_store, library):
     vectors, _, _ = library
     index = SimilarityIndex.build(make_store("one", {"a": vectors[0], "b": vectors[1]}))
