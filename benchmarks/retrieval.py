@@ -1,0 +1,99 @@
+"""Do the neighbours of a track mean anything? Precision of neighbours by key, tempo, dance type and pitch.
+
+On the rendered sets of the probes, by `m2l2 index evaluate`: every clip is a query, clips of the same group (piece,
+tune, instrument) are no neighbours, a neighbour is right if it has the same label (tempo within 4 %, keys that mix).
+Beside the model stand an untrained network, log-mel, chroma and tempogram statistics, and random vectors; intervals are
+over groups. Nothing is fitted, so a label that is there but not loud is not found: what a linear probe reads is another
+question, see `shipped_weights.py`. Goal: above random and untrained on every set.
+
+    python benchmarks/retrieval.py --model m2l2-small
+    python benchmarks/retrieval.py --model m2l2-small --quick
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from _common import argument_parser, cores, machine, table, verdict, write_results
+
+from m2l2_mir.dataset.dataset import load_dataset
+from m2l2_mir.durable import cache_home
+from m2l2_mir.errors import UntrainedWarning
+from m2l2_mir.index.evaluate import evaluate_index
+from m2l2_mir.index.evaluation_tables import markdown
+from m2l2_mir.index.evaluation_words import section_title
+from m2l2_mir.index.similarity import SimilarityIndex
+from m2l2_mir.probe.inputs import Extraction, config_of, model_name, model_store
+from m2l2_mir.progress import CountProgress
+
+LABELS = {  # data set -> relation that makes a neighbour right
+    "bach-key": "key:key",
+    "tunes-tempo": "tempo:tempo",
+    "tunes-genre": "genre",
+    "notes-pitch": "pitch",
+}
+BASELINES = ("log-mel", "chroma", "tempogram-chunks")
+
+
+def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--model", default="m2l2-small", metavar="NAME", help="weights to judge (default: m2l2-small)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="kept between runs (default: in the user's cache)")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore", UntrainedWarning)
+    facts = machine()
+    work = options.work or cache_home() / "retrieval"
+    names = ["notes-pitch"] if options.quick else list(LABELS)
+    found = {name: evaluated(name, options.model, options.device, work, quick=options.quick) for name in names}
+    write_results(options, facts, found, summary(found, model_name(options.model)))
+
+
+def evaluated(name: str, model: str, device: str, work: Path, *, quick: bool) -> dict[str, Any]:
+    """Scores of the neighbours in one data set."""
+    dataset = load_dataset(name, size="quick" if quick else "default")
+    dataset.render(jobs=cores())
+    extraction = Extraction(device=device, cache=work / "embeddings")
+    store = model_store(model, dataset, extraction)
+    config = config_of(store)
+    others = [] if config is None else [model_store(f"random:{config.name}:1000", dataset, extraction)]
+    index = SimilarityIndex.build(store, metadata=dataset.tracks.drop(columns=["path", "duration"], errors="ignore"))
+    evaluation = evaluate_index(
+        index,
+        name=model_name(model),
+        labels=[LABELS[name]],
+        group="group",
+        baselines=BASELINES,
+        stores=[Path(other.path) for other in others],
+        count=CountProgress,
+    )
+    return evaluation.scores
+
+
+def summary(found: dict[str, Any], model: str) -> str:
+    """Where the goal is reached and where not, then all rows of all sets."""
+    lines, parts = [], []
+    for name, scores in found.items():
+        for section in scores["sections"]:
+            found_by = {one["row"]: one["estimate"] for one in section["scores"] if one["metric"] == scores["primary"]}
+            below = {one["row"] for one in section["comparisons"] if not one["mark"] and one["difference"] < 0}
+            floor = [row for row in found_by if row.startswith(("random", "untrained"))]
+            best = max((row for row in found_by if row != model), key=found_by.__getitem__)
+            lines.append(
+                [
+                    name,
+                    section_title(section, scores["group"]),
+                    f"{found_by[model]:.3f}",
+                    f"{best} {found_by[best]:.3f}",
+                    verdict(below.issuperset(floor)),
+                ]
+            )
+        parts.append(f"## {name}\n\n{markdown(scores)}")
+    header = ["data set", "right by", model, "best other row", "above random and untrained"]
+    return "\n\n".join([table(header, lines), *parts])
+
+
+if __name__ == "__main__":
+    main()
