@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 DONE_WITH_FAILURES = 3
 SHOWN_FAILURES = 20
+SHOWN_NAMES = 3
 
 
 class Stopped(Exception):
@@ -101,6 +103,19 @@ def embed(
     loudness: LoudnessOption = None,
     jobs: Annotated[int | None, typer.Option(help="Threads; default: the cores this process may use.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Chunks in one pass through the encoder.")] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="GLOB",
+            help="Pass over files and folders whose path under PATHS matches, as in 'podcasts' or '*.m4a'; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Take tracks out of the store whose file is gone, or that --exclude matches."),
+    ] = False,
     size: SizeOption = "default",
     seed: SeedOption = 0,
     data_home: DataHomeOption = None,
@@ -112,7 +127,9 @@ def embed(
 
     [bold]m2l2 embed dataset:bach-key --out embeddings/[/bold] takes a data set (see 'm2l2 datasets list').
 
-    Run the same command again to go on after an interruption, or to add new and changed files.
+    Run the same command again to go on after an interruption, or to follow the folder: new and changed files are
+    embedded, renamed ones keep their embeddings, and tracks whose file is gone are counted, or removed with --prune
+    (not where all files of a folder are gone: its disk may not be mounted).
     Files that cannot be used are listed with the reason, and the rest goes on (exit code 3).
     """
     from m2l2_mir.embedding.extract import extract
@@ -139,6 +156,8 @@ def embed(
             loudness=loudness,
             jobs=jobs,
             batch_size=batch_size,
+            exclude=exclude or (),
+            prune=prune,
             observer=progress,
         )
     summary = progress.summary()
@@ -242,6 +261,27 @@ def _say_embedded(store: EmbeddingStore, out: Path, summary: dict[str, Any]) -> 
             typer.echo(f"  {kind}: {name if name.isprintable() else repr(name)}: {reason}", err=True)
         if len(listed) > SHOWN_FAILURES:
             typer.echo(f"  ... and {len(listed) - SHOWN_FAILURES} more, in the store's track table", err=True)
+    for line in _followed(summary):
+        typer.echo(line)
     typer.echo(f"{out}: {len(store.ok)} tracks, {store.num_embeddings} x {store.dim} each")
     if not store.trained:
         typer.echo("The weights are untrained (random): good for trying the pipeline, not for conclusions about music.")
+
+
+def _followed(summary: dict[str, Any]) -> Iterator[str]:
+    """What became of the store's tracks that were not there to be embedded, a line for each kind."""
+    if renamed := summary["renamed"]:
+        former = next(iter(renamed))
+        yield f"{len(renamed)} renamed, their embeddings kept, such as {former!r}, which is {renamed[former]!r} now"
+    kinds = (
+        (summary["gone"], "no longer there"),
+        (summary["excluded"], "in the store and excluded now"),
+        (summary["doubled"], "in the store under another name as well"),
+    )
+    for names, what in kinds:
+        if names:
+            named = ", ".join(map(repr, names[:SHOWN_NAMES])) + (", ..." if len(names) > SHOWN_NAMES else "")
+            done = "removed from the store" if summary["pruned"] else "kept in the store, --prune removes them"
+            yield f"{len(names)} tracks {what}: {done} ({named})"
+    for folder, count in summary["absent"].items():
+        yield f"none of {count} tracks of {folder} is there, so they stay in the store: is its disk mounted?"

@@ -14,7 +14,8 @@ ExcerptOption = Annotated[
     str | None, typer.Option("--excerpt", help="Start and length in seconds, as in 30,60.", metavar="START,LENGTH")
 ]
 LoudnessOption = Annotated[
-    float | None, typer.Option("--loudness", help="Bring each file to this loudness in LUFS, as in -23.")
+    float | None,
+    typer.Option("--loudness", help="Bring each file, as the model hears it, to this loudness in LUFS, as in -23."),
 ]
 
 

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 
 from m2l2_mir.embedding.parts import Parts
 from m2l2_mir.embedding.provenance import PROVENANCE_NAME, read_provenance
+from m2l2_mir.embedding.rescan import folder_of, is_gone
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import CheckpointError, InputError, M2L2Error
 from m2l2_mir.index.library import SOURCE
@@ -117,29 +121,54 @@ def _store(folder: Path) -> Iterator[Finding]:
             what=f"{len(failed)} of {len(tracks)} tracks failed ({_named(failed)}), and have no embeddings",
             mend=f"mend these files (the reasons stand in the track table), then {_embed_again(folder)}",
         )
-    gone, changed = [], []
+    changed, gone = [], defaultdict[str, list[str]](list)
+    tracks_in: Counter[str] = Counter()
     for name, path, size, stamp in store.ok[["track_id", "path", "size_bytes", "mtime_ns"]].itertuples(index=False):
-        try:
-            state = os.stat(path)
-        except OSError:
-            gone.append(name)
+        home = folder_of(name, path)
+        tracks_in[home] += 1
+        if is_gone(path):
+            gone[home].append(name)
             continue
-        if (state.st_size, state.st_mtime_ns) != (size, stamp):
-            changed.append(name)
+        with suppress(OSError):  # what cannot be reached now is as good as ever
+            state = os.stat(path)
+            if (state.st_size, state.st_mtime_ns) != (size, stamp):
+                changed.append(name)
     if changed:
         yield Finding(
             state="stale",
             what=f"{len(changed)} audio files changed since they were embedded ({_named(changed)})",
             mend=_embed_again(folder),
         )
-    if gone:
-        every = "all" if len(gone) == len(store.ok) else str(len(gone))
+    here = [name for home, names in gone.items() if len(names) < tracks_in[home] for name in names]
+    if here:
         yield Finding(
             state="stale",
-            what=f"{every} audio files are no longer where they were ({_named(gone)})",
-            mend=f"if they have moved, {_embed_again(folder)}, which finds them again by their content; if they are "
-            f"gone, m2l2 index add INDEX {folder} --remove-gone takes them out of an index",
+            what=f"{len(here)} audio files are no longer where they were ({_named(here)})",
+            mend=f"{_embed_again(folder)} with --prune: those renamed or moved within AUDIO keep their embeddings, the "
+            f"others are removed; then m2l2 index add INDEX {shlex.quote(str(folder))}, if there is an index of it",
         )
+    for home, names in gone.items():
+        if len(names) == tracks_in[home]:
+            yield Finding(
+                state="stale",
+                what=f"none of {len(names)} audio files of {home} is there ({_named(names)})",
+                mend=f"mount its disk; or, if the folder has moved, {_embed_again(folder)} with its new place, which "
+                "finds them again by their content; or, to take them out, the same command for a folder that is there, "
+                "with --prune and an --exclude that matches their names",
+            )
+    if twice := _twice(tracks):
+        yield Finding(
+            state="mismatched",
+            what=f"{len(twice)} audio files are in it under more than one name ({_named(twice)})",
+            mend=f"{_embed_again(folder)} with --prune, which removes the names that AUDIO does not give",
+        )
+
+
+def _twice(tracks: pd.DataFrame) -> list[str]:
+    """Names of tracks whose file is in the store under another name too, but for the shortest name of each."""
+    by_place = [path.endswith(f"/{name}") for name, path in zip(tracks["track_id"], tracks["path"], strict=True)]
+    ordered = tracks[by_place].sort_values("track_id", key=lambda names: names.str.len(), kind="stable")
+    return sorted(ordered["track_id"][ordered["path"].duplicated()])
 
 
 def _index(folder: Path) -> Iterator[Finding]:

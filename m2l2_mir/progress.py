@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from m2l2_mir.dataset.folder import Listing
+from m2l2_mir.embedding.rescan import Changes
 from m2l2_mir.embedding.track import TrackResult
 from m2l2_mir.model.autoencoder import Music2Latent2
 
@@ -42,6 +44,7 @@ class EmbedProgress:
         self._sample_rate = 1  # of the model
         self._failures: list[tuple[str, str]] = []
         self._notes: list[tuple[str, str]] = []
+        self._changes = Changes()
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -77,6 +80,10 @@ class EmbedProgress:
         """See :class:`~m2l2_mir.embedding.extract.Observer`."""
         self._advance()
 
+    def followed(self, changes: Changes) -> None:
+        """See :class:`~m2l2_mir.embedding.extract.Observer`."""
+        self._changes = changes
+
     def _advance(self) -> None:
         self._done += 1
         now = time.monotonic()
@@ -88,7 +95,9 @@ class EmbedProgress:
             print(f"embedding {self._done}/{self._todo}, {speed}", file=sys.stderr, flush=True)
 
     def summary(self) -> dict[str, Any]:
-        """Counts and speed of the run; found = embedded + unchanged + failed."""
+        """Counts and speed of the run, and what became of the store's other tracks (see
+        :class:`~m2l2_mir.embedding.rescan.Changes`); found = embedded + unchanged + failed.
+        """
         seconds = time.monotonic() - self._started
         return {
             "found": self._found,
@@ -101,6 +110,7 @@ class EmbedProgress:
             "speed": self._audio_seconds / max(seconds, 1e-9),
             "failures": self._failures,
             "notes": self._notes,
+            **asdict(self._changes),
         }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
@@ -23,8 +23,9 @@ from m2l2_mir.dataset.dataset import Dataset
 from m2l2_mir.dataset.folder import AudioFile, Listing, find_audio
 from m2l2_mir.embedding.pipeline import Pipeline
 from m2l2_mir.embedding.reading import SILENCE_DBFS, Settings, Track
+from m2l2_mir.embedding.rescan import Changes, Rescan
 from m2l2_mir.embedding.store import EmbeddingStore
-from m2l2_mir.embedding.track import KnownTrack, TrackResult
+from m2l2_mir.embedding.track import KnownTrack, TrackResult, stored_path
 from m2l2_mir.embedding.writer import StoreWriter
 from m2l2_mir.errors import InputError, UntrainedWarning
 from m2l2_mir.model import DEFAULT_MODEL
@@ -46,7 +47,10 @@ class Observer(Protocol):
         """One track is done, well or not."""
 
     def found_again(self, track_id: str) -> None:
-        """A file turned out to hold what is in the store; only its place or time stamp is new."""
+        """A file turned out to hold what is in the store; only its name, place or time stamp is new."""
+
+    def followed(self, changes: Changes) -> None:
+        """All is done, and this has become of tracks of the store that were not there to be embedded."""
 
 
 class Silent:
@@ -57,6 +61,8 @@ class Silent:
     def finished(self, result: TrackResult) -> None: ...
 
     def found_again(self, track_id: str) -> None: ...
+
+    def followed(self, changes: Changes) -> None: ...
 
 
 def extract(
@@ -71,12 +77,18 @@ def extract(
     loudness: float | None = None,
     jobs: int | None = None,
     batch_size: int | None = None,
+    exclude: Sequence[str] = (),
+    prune: bool = False,
     observer: Observer | None = None,
 ) -> EmbeddingStore:
     """Embed audio files and folders into a store, going on where an earlier run of the same command stopped.
 
     A file that is in the store with the same size and time stamp (or, failing that, the same content) is not embedded
-    again; one that failed is tried again. A file that cannot be used becomes a row with status "failed" and a reason.
+    again; one that failed is tried again. A file that cannot be used becomes a row with status "failed" and a reason,
+    also if it could be used before its content changed.
+
+    A file that was renamed or moved within the folders given takes its embeddings along under its new id. Tracks whose
+    file is gone stay in the store, unless `prune` is set.
 
     Parameters
     ----------
@@ -96,11 +108,17 @@ def extract(
     excerpt : (start, length), optional
         Seconds of each file to use.
     loudness : float, optional
-        Loudness in LUFS that each file (or excerpt) is brought to before it is encoded.
+        Loudness in LUFS that each file (or excerpt), in the channels that the model hears, is brought to before it is
+        encoded.
     jobs : int, optional
         Decoding threads, and on the CPU encoding threads; None: the cores this process may use.
     batch_size : int, optional
         Chunks in one pass through the encoder; None: 8 on the CPU, 32 on a GPU.
+    exclude : sequence of str
+        Patterns of ids of files that are passed over, see :func:`~m2l2_mir.dataset.folder.matches`; not for a data set.
+    prune : bool
+        Take out of the store the tracks of these folders whose file is gone, and all those whose id `exclude` matches.
+        Nothing is taken out of a folder of which no track is left.
     observer : Observer, optional
         Told about progress.
 
@@ -111,14 +129,17 @@ def extract(
     Raises
     ------
     InputError, StoreError, CheckpointError
-        Before anything is embedded: an argument is out of range, there is no audio file, or the store was made with
-        other settings.
+        Before anything is embedded: an argument is out of range, there is no audio file, a file is in the store under
+        another id, or the store was made with other settings.
     """
+    exclude = _patterns(exclude)
     if isinstance(paths, Dataset):
+        if exclude:
+            raise InputError("exclude is for files and folders; leave the tracks out of the data set's table")
         paths.render(jobs=jobs)
         listing = paths.listing()
     else:
-        listing = find_audio([paths] if isinstance(paths, str | os.PathLike) else paths)
+        listing = find_audio([paths] if isinstance(paths, str | os.PathLike) else paths, exclude)
     if not listing.files and not listing.failures:
         raise InputError(f"no audio files there ({listing.passed_over} other files); name a folder that holds music")
     network = model if isinstance(model, Music2Latent2) else load_model(os.fspath(model), device=device)
@@ -132,6 +153,8 @@ def extract(
         keep_chunks=_keeps_chunks(keep),
         jobs=_positive("jobs", jobs, joblib.cpu_count()),
         batch_size=_positive("batch_size", batch_size, BATCH_SIZE.get(network.device.type, 32)),
+        exclude=exclude,
+        prune=prune,
         observer=observer or Silent(),
     )
 
@@ -145,11 +168,14 @@ def extract_files(
     keep_chunks: bool,
     jobs: int,
     batch_size: int,
+    exclude: Sequence[str],
+    prune: bool,
     observer: Observer,
 ) -> EmbeddingStore:
     """The work of :func:`extract`, on files already listed."""
     with StoreWriter.open(Path(out), _provenance(model, settings), keep_chunks=keep_chunks) as writer:
         known = writer.known()
+        rescan = Rescan(listing, known, store=out, exclude=exclude, prune=prune)
         todo = [file for file in listing.files if not _unchanged(file, known.get(file.track_id))]
         observer.started(listing, len(listing.files) - len(todo), model)
         unreachable = (
@@ -157,18 +183,23 @@ def extract_files(
         )
         pipeline = Pipeline(model, settings, keep_chunks=keep_chunks, jobs=jobs, batch_size=batch_size)
         moved: dict[str, dict[str, Any]] = {}
-        for result in chain(unreachable, pipeline.run(todo, known)):
+        for result in chain(unreachable, pipeline.run(todo, known, rescan.lost)):
             if result is None:
                 writer.flush()
             elif isinstance(result, Track):
-                moved[result.file.track_id] = result.place()
+                moved[result.formerly] = result.place()
                 observer.found_again(result.file.track_id)
             else:
-                # A failure never takes the place of embeddings that are there.
-                if result.status == "ok" or result.track_id not in known or known[result.track_id].status == "failed":
+                # A failure takes the place of embeddings only if the file was read, and is no longer what they are of.
+                kept = result.track_id in known and known[result.track_id].status == "ok"
+                if result.status == "ok" or not kept or result.audio_sha256:
                     writer.add(result)
                 observer.finished(result)
-        writer.relocate(moved)
+        changes, elsewhere = rescan.changes(moved)
+        writer.relocate(moved | elsewhere)
+        if changes.pruned:
+            writer.remove((*changes.gone, *changes.excluded, *changes.doubled))
+        observer.followed(changes)
     return EmbeddingStore.open(Path(out))
 
 
@@ -179,7 +210,7 @@ def _unchanged(file: AudioFile, known: KnownTrack | None) -> bool:
         state = file.path.stat()
     except OSError:
         return False
-    path = os.path.abspath(file.path)
+    path = stored_path(file.path)
     return (known.path, known.size_bytes, known.mtime_ns) == (path, state.st_size, state.st_mtime_ns)
 
 
@@ -198,6 +229,8 @@ def _provenance(model: Music2Latent2, settings: Settings) -> dict[str, Any]:
             "features": settings.features,
             "excerpt": settings.excerpt,
             "loudness": settings.loudness,
+            # stores without it were made by the loudness of the file's own channels
+            **({} if settings.loudness is None else {"loudness_of": "what the model hears"}),
             "framing": "full",
             "resampler": "soxr HQ",
             "silence_dbfs": SILENCE_DBFS,
@@ -237,6 +270,12 @@ def _keeps_chunks(keep: str) -> bool:
     if keep not in ("track", "chunks"):
         raise InputError(f"keep must be 'track' or 'chunks': {keep!r}")
     return keep == "chunks"
+
+
+def _patterns(exclude: Sequence[str]) -> Sequence[str]:
+    if isinstance(exclude, str) or not all(isinstance(one, str) and one.strip("/") for one in exclude):
+        raise InputError(f"exclude must be a list of patterns, none of them empty: {exclude!r}")
+    return exclude
 
 
 def _positive(name: str, given: int | None, default: int | None) -> int:

@@ -3,7 +3,8 @@
 A merged part covers the numbers of the parts it is made of, so its rename supersedes them all at once
 (see :mod:`m2l2_mir.embedding.parts`); the sweep after that only frees their space. Only neighbours are
 merged, because the order of parts decides which row of a track counts, and only up to a size, so that
-adding to a large store does not rewrite it.
+adding to a large store does not rewrite it. Rows that take a track out of the store are dropped as well; the oldest
+parts go first, so that what such a row has replaced is gone before it, whenever a merge is cut short.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _LARGE_BYTES = 48 << 20
 
 
 def merge_parts(parts: Parts) -> None:
-    """Merge neighbouring small parts, and rewrite those that hold replaced rows.
+    """Merge neighbouring small parts, and rewrite those that hold replaced or removed rows.
 
     Only for the holder of the lock, who sweeps afterwards.
 
@@ -42,7 +43,7 @@ def merge_parts(parts: Parts) -> None:
     counting_ids = {
         part: pa.array(winners["track_id"][winners["part"] == number], pa.string()) for number, part in enumerate(live)
     }
-    for group in _neighbours(live, [parts.size_bytes(part) for part in live]):
+    for group in _neighbours(live, [parts.size_bytes(part) for part in live]):  # oldest first: see above
         # A part rewritten alone keeps its name. Its chunks are replaced a moment before its tracks,
         # which is safe: the rows that vanish are those nobody looks up.
         replaced_rows = any(parts.num_rows(part) > len(counting_ids[part]) for part in group)

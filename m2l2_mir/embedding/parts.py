@@ -7,7 +7,8 @@ a single rename:
   same name, and is renamed into place before it.
 * A part whose range lies inside that of another is superseded, and ignored.
 
-Of several rows of one track, the one in the last part counts, and with it the chunks in that part.
+Of several rows of one track, the one in the last part counts, and with it the chunks in that part. If its status is
+"removed", the track is no longer there: readers leave the row out, and merging drops it.
 Inside a part each track stands once, and rows are sorted by track, so that Parquet's statistics lead
 a reader to the chunks of one track.
 """
@@ -28,7 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from m2l2_mir.durable import is_unfinished, remove_unfinished, write_durably
-from m2l2_mir.embedding.track import CHUNK_FIELDS, TRACK_FIELDS
+from m2l2_mir.embedding.track import CHUNK_FIELDS, REMOVED, TRACK_FIELDS
 from m2l2_mir.errors import StoreError
 
 __all__ = ["Part", "Parts"]
@@ -162,11 +163,13 @@ class Parts:
     def winners(self, parts: Sequence[Part], columns: Collection[str] = ()) -> pd.DataFrame:
         """The row that counts of each track, with `columns`, "track_id" and "part" (position in `parts`)."""
         names = ["track_id", *(name for name in columns if name != "track_id")]
-        empty = self.schemas["tracks"].empty_table().select(names)
-        tables = [self.read("tracks", part, names).cast(empty.schema) for part in parts]
+        read = [*names, *({"status"} - {*names})]
+        empty = self.schemas["tracks"].empty_table().select(read)
+        tables = [self.read("tracks", part, read).cast(empty.schema) for part in parts]
         rows: pd.DataFrame = pa.concat_tables([empty, *tables]).to_pandas()
         numbers = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
-        return rows.assign(part=numbers).drop_duplicates("track_id", keep="last", ignore_index=True)
+        last = rows.assign(part=numbers).drop_duplicates("track_id", keep="last")
+        return last.loc[last["status"] != REMOVED, [*names, "part"]].reset_index(drop=True)
 
     def num_rows(self, part: Part) -> int:
         """Tracks in a part, those that do not count included."""

@@ -23,6 +23,7 @@ import torch
 
 from m2l2_mir.dataset.folder import AudioFile
 from m2l2_mir.embedding.reading import Chunk, Settings, Track, read_chunks
+from m2l2_mir.embedding.rescan import Lost
 from m2l2_mir.embedding.track import KnownTrack, TrackResult
 from m2l2_mir.errors import AudioWarning, M2L2Error
 from m2l2_mir.model.autoencoder import Music2Latent2
@@ -61,13 +62,15 @@ class Pipeline:
         self.results: Queue[TrackResult | Track | BaseException | None] = Queue()
         self.stop = threading.Event()
 
-    def run(self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack]) -> Iterator[TrackResult | Track | None]:
+    def run(
+        self, files: Sequence[AudioFile], known: Mapping[str, KnownTrack], lost: Lost | None = None
+    ) -> Iterator[TrackResult | Track | None]:
         """Yield the result of each file when finished, the track itself if its content is known; None when idle."""
         waiting: Queue[AudioFile] = Queue()
         for file in files:
             waiting.put(file)
         with _single_threaded_kernels(self.model), _quiet():
-            readers = [self._start(self._read, waiting, known) for _ in range(min(self.readers, len(files)))]
+            readers = [self._start(self._read, waiting, known, lost) for _ in range(min(self.readers, len(files)))]
             encoders = [self._start(self._encode) for _ in range(self.encoders)]
             closer = self._start(self._close, readers, encoders)
             try:
@@ -108,7 +111,7 @@ class Pipeline:
             thread.join()
         self.results.put(None)
 
-    def _read(self, waiting: Queue[AudioFile], known: Mapping[str, KnownTrack]) -> None:
+    def _read(self, waiting: Queue[AudioFile], known: Mapping[str, KnownTrack], lost: Lost | None) -> None:
         while not self.stop.is_set():
             try:
                 file = waiting.get_nowait()
@@ -117,7 +120,7 @@ class Pipeline:
             track = Track(file, self.keep_chunks)
             result: TrackResult | Track | None
             try:
-                for chunk in read_chunks(track, self.model.config, self.settings, known.get(file.track_id)):
+                for chunk in read_chunks(track, self.model.config, self.settings, known.get(file.track_id), lost):
                     if track.needs(chunk):
                         self._put(chunk)
                     else:

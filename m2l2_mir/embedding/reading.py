@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from m2l2_mir.audio import AudioInfo, read_info, stream
 from m2l2_mir.dataset.folder import AudioFile
 from m2l2_mir.embedding.pooling import RunningPool
-from m2l2_mir.embedding.track import KnownTrack, TrackResult
+from m2l2_mir.embedding.rescan import Lost
+from m2l2_mir.embedding.track import KnownTrack, TrackResult, stored_path
 from m2l2_mir.errors import AudioError
 from m2l2_mir.loudness import integrated_loudness
 from m2l2_mir.model.autoencoder import Features
@@ -40,7 +41,7 @@ class Settings:
 
     features: Features = "bottleneck"
     excerpt: tuple[float, float] | None = None  # start and length in seconds
-    loudness: float | None = None  # LUFS that each file is brought to
+    loudness: float | None = None  # LUFS that each file is brought to, measured on the channels that the model hears
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,7 @@ class Track:
     def __init__(self, file: AudioFile, keep_chunks: bool) -> None:
         self.file, self.keep_chunks = file, keep_chunks
         self.facts: dict[str, Any] = {}  # fields of TrackResult known before the embeddings
+        self.formerly = file.track_id  # the track in the store that holds the embeddings of this file, if any does
         self.samples: list[int] = []  # real samples of each chunk read so far
         self.silent: list[bool] = []
         self.failed = False
@@ -92,9 +94,9 @@ class Track:
             return self._result_if_complete()
 
     def place(self) -> dict[str, Any]:
-        """Where the file is, and what tells at a glance that it is the same."""
-        path = os.path.abspath(self.file.path).encode("utf-8", "backslashreplace").decode()
-        return {"path": path, **{key: self.facts[key] for key in ("size_bytes", "mtime_ns")}}
+        """What the file is called, where it is, and what tells at a glance that it is the same."""
+        facts = {key: self.facts[key] for key in ("size_bytes", "mtime_ns")}
+        return {"track_id": self.file.track_id, "path": stored_path(self.file.path), **facts}
 
     def fail(self, reason: str) -> TrackResult:
         """Give up on the file, whatever was read of it so far."""
@@ -141,33 +143,50 @@ class Track:
         return {"track_id": self.file.track_id, "path": os.path.abspath(self.file.path), **self.facts}
 
 
-def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: KnownTrack | None) -> Iterator[Chunk]:
-    """Read the file of `track` and cut it into chunks; yields nothing if its content is the `known` one.
+def read_chunks(
+    track: Track, config: ModelConfig, settings: Settings, known: KnownTrack | None, lost: Lost | None = None
+) -> Iterator[Chunk]:
+    """Read the file of `track` and cut it into chunks; yields nothing if its content is known.
+
+    Parameters
+    ----------
+    track
+        Told what is found out about the file.
+    known
+        The track of the same id in the store.
+    lost
+        Tracks in the store whose files are gone: the file may be one of them, under another name.
 
     Raises
     ------
     AudioError
-        The file cannot be used; see :func:`m2l2_mir.audio.stream`.
+        The file cannot be used; see :func:`m2l2_mir.audio.stream`. `track` has an ``audio_sha256`` by then if its bytes
+        could be read and are not those of `known`.
     """
     path = track.file.path
     if not path.exists():
         raise AudioError(f"{path.name}: the file is gone")
     state = path.stat()
     track.facts |= {"size_bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
-    info = read_info(path)
-    track.facts |= {"duration": info.duration, "sample_rate": info.sample_rate, "channels": info.channels}
-    with path.open("rb") as file:
-        track.facts["audio_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
-    if known is not None and known.status == "ok":
-        if known.audio_sha256 == track.facts["audio_sha256"]:
+    if known is not None and known.status == "ok":  # before the header is read, which a changed file may not have
+        digest = _sha256(path)
+        if known.audio_sha256 == digest:
             return
         if os.path.exists(known.path) and not os.path.samefile(known.path, path):
             raise AudioError(
                 f"{path.name}: the store has another file under {track.file.track_id!r}, {known.path}; "
                 "embed their common parent folder, or use another store"
             )
+        track.facts["audio_sha256"] = digest
+    info = read_info(path)
+    track.facts |= {"duration": info.duration, "sample_rate": info.sample_rate, "channels": info.channels}
+    if "audio_sha256" not in track.facts:
+        track.facts["audio_sha256"] = _sha256(path)
+    if lost is not None and (former := lost.claim(track.facts["audio_sha256"])) is not None:
+        track.formerly = former
+        return
 
-    gain = _gain(path, info, settings)
+    gain = _gain(path, info, settings, config.channels)
     silence = 10 ** (SILENCE_DBFS / 20)
     length = config.chunk_samples + config.overlap
     buffer = np.zeros((config.channels, config.overlap), np.float32)
@@ -202,12 +221,17 @@ def read_chunks(track: Track, config: ModelConfig, settings: Settings, known: Kn
         track.facts["reason"] = f"cut off: {seconds:.2f} s of {expected:.2f} s could be decoded"
 
 
-def _gain(path: Path, info: AudioInfo, settings: Settings) -> np.float32:
-    """Factor that brings the file, or the excerpt of it, to the loudness asked for."""
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _gain(path: Path, info: AudioInfo, settings: Settings, channels: int) -> np.float32:
+    """Factor that brings what the model hears of the file, or of the excerpt, to the loudness asked for."""
     if settings.loudness is None:
         return np.float32(1)
-    native = stream(path, sample_rate=info.sample_rate, channels=info.channels, excerpt=settings.excerpt)
-    measured = integrated_loudness(native, info.sample_rate)
+    heard = stream(path, sample_rate=info.sample_rate, channels=channels, excerpt=settings.excerpt)
+    measured = integrated_loudness(heard, info.sample_rate)
     if math.isinf(measured):
         raise AudioError(f"{path.name}: silent, so it cannot be brought to {settings.loudness:g} LUFS")
     return np.float32(10 ** ((settings.loudness - measured) / 20))

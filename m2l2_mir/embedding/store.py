@@ -3,8 +3,8 @@
 ``STORE/provenance.json`` tells what made the embeddings, ``STORE/tracks/`` has one row per track,
 ``STORE/chunks/``, where it was kept, one row per chunk. Any Parquet reader can read these folders
 (``pandas.read_parquet("STORE/tracks")``). One thing only this module knows: while a writer is at work,
-or after it was killed, a few rows may be there twice, and only one of them counts. Closing a writer
-tidies that up.
+or after it was killed, a few rows may be there twice, and only one of them counts, or be there with
+status "removed". Closing a writer tidies that up.
 """
 
 from __future__ import annotations

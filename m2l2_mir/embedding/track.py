@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,14 +17,20 @@ from m2l2_mir.errors import InputError
 
 __all__ = [
     "CHUNK_FIELDS",
+    "REMOVED",
     "TRACK_FIELDS",
     "KnownTrack",
     "TrackResult",
     "checked",
     "chunk_table",
     "embedding_array",
+    "stored_path",
+    "tombstone",
     "track_table",
 ]
+
+REMOVED = "removed"
+"""Status of a row that takes a track out of a store: it wins over earlier rows, and readers leave it out."""
 
 TRACK_FIELDS: dict[str, pa.DataType] = {
     "track_id": pa.string(),
@@ -120,6 +127,11 @@ class KnownTrack:
     audio_sha256: str
 
 
+def stored_path(path: str | os.PathLike[str]) -> str:
+    """How a store calls the place of a file: absolute, and escaped where a name is no valid Unicode."""
+    return os.path.abspath(path).encode("utf-8", "backslashreplace").decode()
+
+
 def checked(result: TrackResult, num_embeddings: int, dim: int, *, keep_chunks: bool) -> dict[str, Any]:
     """The values of a result, copied and in the store's types, or InputError if one does not fit.
 
@@ -167,6 +179,12 @@ def checked(result: TrackResult, num_embeddings: int, dim: int, *, keep_chunks: 
                 raise InputError(f"track {name}: chunk_{key} must hold {result.chunks} values, one per chunk")
             values[key] = np.array(given, dtype=dtype)
     return values
+
+
+def tombstone(track_id: str, num_embeddings: int, dim: int) -> dict[str, Any]:
+    """A row as :func:`checked` gives it, that takes a track out of the store."""
+    row = TrackResult(track_id=track_id, path="", status="failed", reason="removed from the store")
+    return checked(row, num_embeddings, dim, keep_chunks=False) | {"status": REMOVED}
 
 
 def track_table(rows: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.Table:

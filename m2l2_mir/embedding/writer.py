@@ -2,14 +2,14 @@
 
 Finished tracks are collected for a moment, then written as one small part (see
 :mod:`m2l2_mir.embedding.parts`). Small parts are merged when there are many of them and on closing;
-merging also drops rows that a later result of the same track has replaced.
+merging also drops rows that a later result of the same track has replaced, or that were removed.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +24,7 @@ from m2l2_mir.embedding.lock import LOCK_NAME, WriterLock
 from m2l2_mir.embedding.merging import merge_parts
 from m2l2_mir.embedding.parts import Kind, Part, Parts
 from m2l2_mir.embedding.provenance import PROVENANCE_NAME, complete, read_provenance, record
-from m2l2_mir.embedding.track import KnownTrack, TrackResult, checked, chunk_table, track_table
+from m2l2_mir.embedding.track import REMOVED, KnownTrack, TrackResult, checked, chunk_table, tombstone, track_table
 from m2l2_mir.errors import StoreError
 
 __all__ = ["StoreWriter"]
@@ -122,7 +122,7 @@ class StoreWriter:
         }
         for track_id, row in self._waiting.items():
             known[track_id] = KnownTrack(**{name: row[name] for name in names})
-        return known
+        return {track_id: track for track_id, track in known.items() if track.status != REMOVED}
 
     def add(self, result: TrackResult) -> None:
         """Take a finished track, in place of an earlier result of the same track_id if there is one.
@@ -153,12 +153,13 @@ class StoreWriter:
             self.flush()
 
     def relocate(self, places: Mapping[str, Mapping[str, Any]]) -> None:
-        """Record that finished tracks lie elsewhere, or carry another time stamp; their embeddings stay.
+        """Record that finished tracks lie elsewhere, carry another time stamp or another id; their embeddings stay.
 
         Parameters
         ----------
         places : mapping
-            track_id -> new values of ``path``, ``size_bytes`` and ``mtime_ns``.
+            track_id -> new values of ``path``, ``size_bytes`` and ``mtime_ns``, and of ``track_id`` where it is another
+            now: the track is then there under the new id or under the old one, whenever the process is killed.
         """
         self.flush()
         pending = dict(places)
@@ -172,18 +173,42 @@ class StoreWriter:
             here = rows["track_id"][rows["part"] == rows["part"].iloc[0]].tolist()
             table = self._parts.read("tracks", part)
             for row in table.filter(pc.is_in(table["track_id"], pa.array(here))).to_pylist():
-                self._waiting[row["track_id"]] = self._as_added(row, part) | dict(pending.pop(row["track_id"]))
+                former = row["track_id"]
+                moved = self._as_added(row, part) | dict(pending.pop(former))
+                self._waiting[moved["track_id"]] = moved
+                if moved["track_id"] != former:  # in the same part, so that one rename commits both
+                    self._waiting[former] = tombstone(former, *self._shape)
             self.flush()
+
+    def remove(self, track_ids: Iterable[str]) -> None:
+        """Take tracks out of the store, with their chunks.
+
+        When this returns, that outlasts a kill; their space is free after closing.
+
+        Parameters
+        ----------
+        track_ids : iterable of str
+            One that is not there does no harm.
+        """
+        self.flush()
+        for track_id in track_ids:
+            self._waiting[track_id] = tombstone(track_id, *self._shape)
+            if len(self._waiting) >= _FLUSH_TRACKS:
+                self.flush()
+        self.flush()
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.provenance["num_embeddings"], self.provenance["dim"]
 
     def _as_added(self, row: dict[str, Any], part: Part) -> dict[str, Any]:
         """A row of the track table as :func:`~m2l2_mir.embedding.track.checked` gave it, with its chunks."""
-        shape = (self.provenance["num_embeddings"], self.provenance["dim"])
-        row |= {name: np.array(row[name], np.float32).reshape(shape) for name in ("mean", "std")}
+        row |= {name: np.array(row[name], np.float32).reshape(self._shape) for name in ("mean", "std")}
         if "chunks" in self._parts.kinds:
             chunks = self._parts.read("chunks", part, track_id=row["track_id"])
             flat = chunks["embedding"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
             row |= {
-                "embedding": flat.reshape(-1, *shape),
+                "embedding": flat.reshape(-1, *self._shape),
                 "samples": chunks["samples"].to_numpy(),
                 "silent": chunks["silent"].to_numpy(),
             }

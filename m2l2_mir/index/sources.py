@@ -17,7 +17,7 @@ from m2l2_mir.index.library import FROM_STORE, SOURCE, checked_ids, metadata_of
 
 __all__ = ["COMPARED", "embeddings_of", "model_name", "refuse_other_model", "tracks_of"]
 
-COMPARED = ("weights_sha256", "features", "excerpt", "loudness", "framing", "resampler", "silence_dbfs")
+COMPARED = ("weights_sha256", "features", "excerpt", "loudness", "loudness_of", "framing", "resampler", "silence_dbfs")
 """Settings of a store that decide whether its embeddings may be compared with others."""
 POOLINGS = ("mean", "mean+std")
 

@@ -78,7 +78,7 @@ class Extraction:
         digest = hashlib.sha256(tracks.encode()).hexdigest()[:12]
         folder = self.cache or cache_home() / "probe"
         heard = "" if self.excerpt is None else "@{:g}+{:g}".format(*self.excerpt)
-        heard += "" if self.loudness is None else f"{self.loudness:+g}LUFS"
+        heard += "" if self.loudness is None else f"{self.loudness:+g}LUFS-heard"
         with self.observe(name) as observer, warnings.catch_warnings():
             warnings.simplefilter("ignore", UntrainedWarning)  # the row says so
             return extract(

@@ -122,6 +122,24 @@ def test_namesakes(tmp_path: Path) -> None:
         assert part in str(caught.value)
 
 
+def test_one_file_under_two_names_is_refused(tmp_path: Path) -> None:
+    _tree(tmp_path, "all/part/a.wav", "all/b.wav")
+    (tmp_path / "link").symlink_to("all/part")
+    for inner in ("all/part", "all/part/a.wav", "link"):
+        with pytest.raises(InputError, match=r"'part/a\.wav' and 'a\.wav'.*leave it out"):
+            find_audio([tmp_path / "all", tmp_path / inner])
+    (tmp_path / "all/alias.wav").symlink_to("b.wav")  # a link to a file is a file of its own
+    assert _ids(find_audio([tmp_path / "all", tmp_path / "all/b.wav"])) == ["alias.wav", "b.wav", "part/a.wav"]
+
+
+def test_what_is_excluded_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _tree(tmp_path, "a.wav", "b.m4a", "talk/c.wav", "deep/talk/d.wav", "deep/e.wav")
+    listing = find_audio([tmp_path, tmp_path / "b.m4a"], ["talk/", "*.m4a"])
+    assert _ids(listing) == ["a.wav", "deep/e.wav", "deep/talk/d.wav"]
+    assert listing.passed_over == 2  # the file twice; what lies in a folder that is not looked into is not counted
+    assert _ids(find_audio([tmp_path], ["*/talk", "[ab].*"])) == ["deep/e.wav", "talk/c.wav"]
+
+
 def test_a_special_file_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     assert find_audio([tmp_path]) == Listing(files=(), passed_over=1, failures=())

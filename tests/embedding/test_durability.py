@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from m2l2_mir.embedding import merging
 from m2l2_mir.embedding import writer as writer_module
 from m2l2_mir.embedding.store import EmbeddingStore, StoreWriter, TrackResult
 from m2l2_mir.errors import StoreError
@@ -129,6 +130,56 @@ def test_killed_at_every_step(tmp_path, monkeypatch, old, job, fewest_steps):
         if finished:
             break
     assert step > fewest_steps  # the steps were really met
+
+
+def follow(folder, on_disk):
+    """Rename "a" to "d" and remove "b", in a store of which the parts are too large to be merged, or are not."""
+    with StoreWriter.open(folder, PROVENANCE, keep_chunks=True, flush_seconds=0) as writer:
+        writer.add(result("c", 2))
+        if "a" in writer.known():
+            writer.relocate({"a": {"track_id": "d", "path": "d.wav"}})
+        on_disk.append("d")
+        writer.remove(["b"])
+        on_disk.append("b")
+
+
+@pytest.mark.parametrize("large_bytes", [0, 1 << 30], ids=["rewritten alone", "merged"])
+def test_killed_at_every_step_of_a_rename_and_a_removal(tmp_path, monkeypatch, large_bytes):
+    """The renamed track is there once, under one of its names; what is removed never comes back."""
+    monkeypatch.setattr(merging, "_LARGE_BYTES", large_bytes)
+    audio = {"a": "a", "b": "b", "c": "c", "d": "a"}
+
+    def held():
+        store = EmbeddingStore.open(folder)
+        for mean, (name, path) in zip(store.embeddings(), store.ok[["track_id", "path"]].to_numpy(), strict=True):
+            assert path == f"{name}.wav"
+            content = result(audio[name], 2 if name == "c" else 1).chunk_embeddings
+            assert np.all(mean == content[0])
+            np.testing.assert_array_equal(store.chunks(name), content)
+        assert len(store) == len(store.ok)
+        return sorted(store.tracks["track_id"])
+
+    for step in itertools.count(1):
+        folder = tmp_path / str(step)
+        run(folder, OLD, {})
+        on_disk, finished = [], False
+        try:
+            with killed_at(monkeypatch, step):
+                follow(folder, on_disk)
+                finished = True
+        except Killed:
+            pass
+        names = held()
+        assert ("a" in names) != ("d" in names)
+        assert "d" in names or "d" not in on_disk
+        assert "b" not in names or "b" not in on_disk
+        follow(folder, [])
+        assert held() == ["c", "d"]
+        assert sorted(pd.read_parquet(folder / "tracks")["track_id"]) == ["c", "d"]
+        assert set(pd.read_parquet(folder / "chunks")["track_id"]) == {"c", "d"}
+        if finished:
+            break
+    assert step > 30
 
 
 def test_parts_that_do_not_count_are_ignored_then_deleted(tmp_path):

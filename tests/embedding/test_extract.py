@@ -1,5 +1,6 @@
 """From files to a store: the numbers are the model's own, a bad file costs only itself, a run can be taken up again."""
 
+import json
 import math
 import os
 import re
@@ -302,6 +303,33 @@ def test_a_file_of_unknown_duration_is_not_called_cut_off(tmp_path, model, monke
     assert (store.tracks["status"].item(), store.tracks["reason"].item()) == ("ok", "")
 
 
+def test_loudness_is_that_of_what_the_model_hears(tmp_path, model):
+    """A mono model hears the mean of the channels, whatever their number."""
+    (tmp_path / "music").mkdir()
+    mono = 0.3 * noise(3 * RATE, seed=1)
+    for channels in (1, 2, 4, 8):
+        soundfile.write(tmp_path / "music" / f"{channels}.wav", np.repeat(mono, channels, axis=0).T, RATE, "FLOAT")
+    left = np.concatenate([mono, np.zeros_like(mono)]).T
+    soundfile.write(tmp_path / "music" / "left.wav", left, RATE, "FLOAT")
+    store = extract(tmp_path / "music", out=tmp_path / "store", model=model, loudness=-23)
+    assert list(store.tracks["reason"]) == [""] * 5
+    vectors = store.embeddings("mean+std")
+    np.testing.assert_allclose(vectors[1:], np.repeat(vectors[:1], 4, axis=0), rtol=0, atol=1e-4)
+
+
+def test_a_store_of_the_loudness_of_files_is_not_gone_on_with(tmp_path, model):
+    path = write(tmp_path / "a.wav", 100)
+    for loudness in (None, -23):
+        store = extract(path, out=tmp_path / f"store {loudness}", model=model, loudness=loudness)
+        assert ("loudness_of" in store.provenance["settings"]) == (loudness is not None)
+    provenance = tmp_path / "store -23" / "provenance.json"
+    stated = json.loads(provenance.read_text())
+    del stated["settings"]["loudness_of"]  # as it was before
+    provenance.write_text(json.dumps(stated))
+    with pytest.raises(StoreError, match='loudness_of: absent in the store, "what the model hears" asked for'):
+        extract(path, out=tmp_path / "store -23", model=model, loudness=-23)
+
+
 def test_loudness_is_that_of_the_excerpt(tmp_path, model):
     waveform = noise(4 * RATE, seed=1)
     waveform[:, : 2 * RATE] *= 0.05
@@ -504,23 +532,48 @@ def test_a_failed_file_is_tried_again(tmp_path, model):
     assert store.tracks["reason"].item() == ""
 
 
-@pytest.mark.parametrize("harm", ["corrupt", "unlinked", "broken link", "silent"])
-def test_a_finished_row_outlives_its_file(tmp_path, model, harm):
+@pytest.mark.parametrize("harm", ["unlinked", "broken link", "unreadable"])
+def test_a_finished_row_outlives_its_file(tmp_path, model, monkeypatch, harm):
     """A disk that is not mounted today must not cost yesterday's work."""
     path = write(tmp_path / "music" / "a.wav")
     write(tmp_path / "music" / "b.wav")
     first = extract(path.parent, out=tmp_path / "store", model=model)
-    path.unlink()
-    if harm == "corrupt":
-        path.write_bytes(b"no longer audio")
-    elif harm == "broken link":
+    if harm == "unreadable":
+        os.utime(path, ns=(1, 1))
+
+        def failing(path):
+            raise OSError(5, "Input/output error")
+
+        monkeypatch.setattr(reading, "_sha256", failing)
+    else:
+        path.unlink()
+    if harm == "broken link":
         path.symlink_to(tmp_path / "unmounted" / "a.wav")
-    elif harm == "silent":
-        save(path, np.zeros(100), RATE)
     told = Recorder()
     second = extract(path.parent, out=tmp_path / "store", model=model, observer=told)
     pd.testing.assert_frame_equal(second.tracks, first.tracks)
     assert [result.status for result in told.results] == ([] if harm == "unlinked" else ["failed"])
+
+
+@pytest.mark.parametrize(
+    ("harm", "reason"), [("corrupt", "cannot be read as audio"), ("silent", "silent: no chunk"), ("empty", "is empty")]
+)
+def test_a_file_that_changed_into_nothing_usable_has_no_old_embedding(tmp_path, model, harm, reason):
+    path = write(tmp_path / "music" / "a.wav")
+    write(tmp_path / "music" / "b.wav")
+    before = vectors(extract(path.parent, out=tmp_path / "store", model=model, keep="chunks"))
+    if harm == "silent":
+        save(path, np.zeros(100), RATE)
+    else:
+        path.write_bytes(b"" if harm == "empty" else b"no longer audio")
+    store = extract(path.parent, out=tmp_path / "store", model=model, keep="chunks")
+    assert list(store.tracks["status"]) == ["failed", "ok"]
+    assert reason in store.tracks["reason"][0]
+    assert_same(vectors(store), {"b.wav": before["b.wav"]}, tolerance=0)
+    with pytest.raises(InputError, match="it failed"):
+        store.chunks("a.wav")
+    write(path)
+    assert_same(vectors(extract(path.parent, out=tmp_path / "store", model=model, keep="chunks")), before)
 
 
 def test_a_copy_has_its_own_row(tmp_path, model):
@@ -732,7 +785,7 @@ class LongSource:
         self.lock = threading.Lock()
         self.progress = threading.Condition(self.lock)
 
-    def __call__(self, track, config, settings, known):
+    def __call__(self, track, config, settings, known, lost):
         for index in range(self.chunks):
             block = np.full((1, CHUNK + OVERLAP), 0.1, np.float32)
             with self.lock:

@@ -7,6 +7,7 @@ would not do, since it has used threads.
 import itertools
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,20 +28,22 @@ NURSERY = """
 import os, signal, sys, time
 from functools import partial
 from types import SimpleNamespace
-from m2l2_mir.embedding import extract, writer
+from m2l2_mir.embedding import extract, merging, writer
 
 # every finished track is a flush of its own, and every few flushes are merged
 extract.StoreWriter = SimpleNamespace(open=partial(extract.StoreWriter.open, flush_seconds=0))
 writer._MERGE_EVERY = 5
-music = sys.argv[1]
 print("ready", flush=True)
 for line in sys.stdin:
-    seconds, store = line.rstrip().split(" ", 1)
+    seconds, music, store = line.rstrip().split("|")
     begun = time.perf_counter()
     child = os.fork()
     if not child:
         try:
-            extract.extract(music, out=store, model="random:m2l2-tiny", device="cpu", keep="chunks", jobs=2)
+            if "in small steps" in store:  # a part a track, a flush a renamed or removed one
+                merging._LARGE_BYTES, writer._FLUSH_TRACKS = 0, 1
+            options = dict(model="random:m2l2-tiny", device="cpu", keep="chunks", jobs=2, prune=True)
+            extract.extract(music, out=store, **options)
         except BaseException as error:
             print(repr(error), file=sys.stderr, flush=True)
             os._exit(1)
@@ -69,15 +72,15 @@ def music(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(music):
     """Run `extract` into a folder, killed after some seconds (or not); -> its exit code and how long it took."""
-    command = [sys.executable, "-c", NURSERY, str(music)]
+    command = [sys.executable, "-c", NURSERY]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1, env=environment
     ) as nursery:
         assert nursery.stdout.readline() == "ready\n"
 
-        def run(folder, seconds=math.inf):
-            nursery.stdin.write(f"{seconds} {folder}\n")
+        def run(folder, seconds=math.inf, music=music):
+            nursery.stdin.write(f"{seconds}|{music}|{folder}\n")
             code, took = nursery.stdout.readline().split()
             return int(code), float(took)
 
@@ -144,3 +147,43 @@ def test_killed_until_it_is_done(run, whole, tmp_path):
             break
         stores, names = stores + 1, set()
     assert partial >= 5  # the kills did hit the work, and not only its ends
+
+
+def test_killed_while_it_follows_its_folder(run, music, whole, tmp_path):
+    """Of 12 files six were renamed and three are gone: each kept embedding is there once, under one of two names."""
+    whole, _ = whole
+    shutil.copytree(music, tmp_path / "music")
+    names = sorted(path.name for path in music.iterdir())
+    renamed, gone, same = names[:6], names[6:9], names[9:]
+    now = {name: f"new/{name}" for name in renamed} | {name: name for name in same}
+    former = {after: before for before, after in now.items()} | {name: name for name in names}
+    vectors = dict(zip(whole.ok["track_id"], whole.embeddings("mean+std"), strict=True))
+    steps = tmp_path / "in small steps"
+    assert run(steps / "first", music=tmp_path / "music")[0] == 0
+    assert len(list((steps / "first" / "tracks").iterdir())) == FILES
+    (tmp_path / "music" / "new").mkdir()
+    for name in renamed:
+        (tmp_path / "music" / name).rename(tmp_path / "music" / "new" / name)
+    for name in gone:
+        (tmp_path / "music" / name).unlink()
+    shutil.copytree(steps / "first", steps / "whole")
+    code, duration = run(steps / "whole", music=tmp_path / "music")
+    assert code == 0
+    between = 0
+    for number, moment in enumerate(np.linspace(0.3, 1, 12) * duration):
+        folder = steps / str(number)
+        shutil.copytree(steps / "first", folder)
+        run(folder, moment, tmp_path / "music")
+        store = EmbeddingStore.open(folder)
+        held = store.ok["track_id"].tolist()
+        assert len(store) == len(held)
+        assert sorted({former[name] for name in held} | {*gone}) == names
+        assert len({former[name] for name in held}) == len(held)
+        for name, vector in zip(held, store.embeddings("mean+std"), strict=True):
+            np.testing.assert_allclose(vector, vectors[former[name]], rtol=0, atol=1e-5)
+            np.testing.assert_allclose(store.chunks(name), whole.chunks(former[name]), rtol=0, atol=1e-3)
+        between += {*held} not in ({*now.values()}, {*names})
+        assert run(folder, music=tmp_path / "music")[0] == 0
+        assert sorted(EmbeddingStore.open(folder).ok["track_id"]) == sorted(now.values())
+        assert sorted(pd.read_parquet(folder / "tracks")["track_id"]) == sorted(now.values())
+    assert between  # a kill did come in the middle of it

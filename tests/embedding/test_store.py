@@ -1,6 +1,7 @@
 """What a store gives back, what it refuses, and what others can read of it."""
 
 import copy
+import dataclasses
 import errno
 import json
 import os
@@ -374,6 +375,46 @@ def test_reader_of_a_store_rewritten_meanwhile_says_so(tmp_path, monkeypatch, la
     for ask in (reader.embeddings, lambda: reader.chunks("a")):
         with pytest.raises(StoreError, match="open it again"):
             ask()
+
+
+@pytest.mark.parametrize("large_bytes", [0, 1 << 30], ids=["rewritten alone", "merged"])
+def test_removed_and_renamed_tracks(tmp_path, monkeypatch, large_bytes):
+    monkeypatch.setattr(merging, "_LARGE_BYTES", large_bytes)
+    write(tmp_path, *map(result, "abcd"), flush_seconds=0)
+    place = {"track_id": "e", "path": "music/e.wav", "size_bytes": 7, "mtime_ns": 8}
+    now = [result("a"), dataclasses.replace(result("b"), **place)]
+    with StoreWriter.open(tmp_path, PROVENANCE, keep_chunks=True, flush_seconds=99) as writer:
+        writer.add(result("f"))
+        writer.relocate({"b": place})
+        writer.remove(["c", "f", "unknown"])
+        writer.add(result("d", seed=1))
+        writer.remove(["d"])
+        assert set(writer.known()) == {"a", "e"}
+        assert_holds(EmbeddingStore.open(tmp_path), *now)
+        with pytest.raises(InputError, match="no track 'c'"):
+            EmbeddingStore.open(tmp_path).chunks("c")
+    assert_holds(EmbeddingStore.open(tmp_path), *now)
+    assert sorted(pd.read_parquet(tmp_path / "tracks")["track_id"]) == ["a", "e"]
+    assert set(pd.read_parquet(tmp_path / "chunks")["track_id"]) == {"a", "e"}
+    write(tmp_path, result("c", seed=2))  # it may come back
+    assert_holds(EmbeddingStore.open(tmp_path), *now, result("c", seed=2))
+    with StoreWriter.open(tmp_path, PROVENANCE, keep_chunks=True) as writer:
+        writer.remove(writer.known())
+    assert len(EmbeddingStore.open(tmp_path)) == 0
+    write(tmp_path, result("c", seed=3))
+    assert_holds(EmbeddingStore.open(tmp_path), result("c", seed=3))
+
+
+def test_a_removal_that_waits_is_not_known(tmp_path, monkeypatch):
+    with StoreWriter.open(tmp_path, PROVENANCE, keep_chunks=True) as writer:
+        writer.add(result("a"))
+        writer.flush()
+        with monkeypatch.context() as patch:
+            patch.setattr(writer_module, "track_table", None)
+            with pytest.raises(TypeError):
+                writer.remove(["a"])
+        assert writer.known() == {}
+    assert len(EmbeddingStore.open(tmp_path)) == 0
 
 
 @pytest.mark.parametrize("keep_chunks", [False, True])

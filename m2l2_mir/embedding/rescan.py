@@ -1,0 +1,234 @@
+"""What a store holds already, seen from the files that are there now: a store follows the folders it was made from.
+
+Conventions
+-----------
+- The *folder* of a track is the one that it was embedded from: its path without its id. Where the id is not the end of
+  the path, as in a data set with names of its own, it is the folder that the file lies in.
+- Only tracks of the folders embedded now can turn out to be *lost*: their file is not there, and no file has their
+  name. A lost track whose bytes are found under a new name was renamed, otherwise it is *gone*. What cannot be looked
+  up (a folder without permission, a network drive that fails) counts as there.
+- A folder that is found elsewhere with most of its tracks has moved, and what it lacks is gone from its new place.
+- Where nothing is left of what a folder held, its disk is perhaps not mounted: its tracks are not taken out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from m2l2_mir.dataset.folder import Listing, matches, real_place
+from m2l2_mir.embedding.track import KnownTrack, stored_path
+from m2l2_mir.errors import InputError
+
+__all__ = ["Changes", "Lost", "Rescan", "folder_of", "is_gone"]
+
+_ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f]")  # bytes of a name that are no text: such a file cannot be looked up
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changes:
+    """What has become of tracks that the store holds and that were not there to be embedded.
+
+    Parameters
+    ----------
+    renamed : dict
+        Former track_id -> track_id now; the embeddings are kept.
+    gone : tuple of str
+        Tracks whose file is gone.
+    excluded : tuple of str
+        Tracks that are not to be embedded any more.
+    doubled : tuple of str
+        Second names of files that the store holds under their present name as well.
+    pruned : bool
+        Whether all these, but the renamed ones, were taken out of the store.
+    absent : dict
+        Folder -> number of its tracks that are not there, where none is there, or where some were found in another
+        folder and most nowhere: its disk is perhaps not mounted, and they are not among the gone ones.
+    """
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()
+    excluded: tuple[str, ...] = ()
+    doubled: tuple[str, ...] = ()
+    pruned: bool = False
+    absent: Mapping[str, int] = field(default_factory=dict)
+
+
+class Lost:
+    """Tracks whose file is gone, by its content, each to be claimed once, from any thread.
+
+    Examples
+    --------
+    >>> lost = Lost({"a.wav": "12ab"})
+    >>> lost.claim("12ab"), lost.claim("12ab")
+    ('a.wav', None)
+    """
+
+    def __init__(self, sha256_of: Mapping[str, str]) -> None:
+        self._ids: dict[str, list[str]] = defaultdict(list)
+        for track_id, digest in sha256_of.items():
+            self._ids[digest].append(track_id)
+        self._lock = threading.Lock()
+
+    def claim(self, audio_sha256: str) -> str | None:
+        """The id of a lost track with this content, which from now on is not lost."""
+        with self._lock:
+            ids = self._ids.get(audio_sha256)
+            return ids.pop() if ids else None
+
+
+class Rescan:
+    """Compares what a store holds with what was found now.
+
+    Parameters
+    ----------
+    listing : Listing
+        What was found.
+    known : mapping
+        The store's tracks by id.
+    store
+        Its name, for messages.
+    exclude
+        See :func:`~m2l2_mir.dataset.folder.find_audio`.
+    prune
+        Whether tracks are to be taken out of the store.
+
+    Raises
+    ------
+    InputError
+        A file is in the store under another id.
+    """
+
+    def __init__(
+        self,
+        listing: Listing,
+        known: Mapping[str, KnownTrack],
+        *,
+        store: str | os.PathLike[str],
+        exclude: Sequence[str] = (),
+        prune: bool = False,
+    ) -> None:
+        self._known, self._prune = known, prune
+        self._places = {file.track_id: stored_path(file.path) for file in listing.files}
+        self._excluded = tuple(sorted(name for name in known if matches(name, exclude)))
+        self._doubled = self._second_names(listing, store)
+        accounted = self._places.keys() | {name for name, _ in listing.failures} | {*self._excluded, *self._doubled}
+        self._folders = {folder_of(name, path) for name, path in self._places.items()}
+        folders = self._folders | {folder_of(name, known[name].path) for name in self._places if name in known}
+        self._lost = [name for name, track in known.items() if name not in accounted and _is_lost(name, track, folders)]
+        self.lost = Lost({name: known[name].audio_sha256 for name in self._lost if known[name].status == "ok"})
+        """To be claimed by what reads the files."""
+
+    def changes(self, places: Mapping[str, Mapping[str, Any]]) -> tuple[Changes, dict[str, dict[str, Any]]]:
+        """What has become of the tracks, after all files were read.
+
+        Parameters
+        ----------
+        places : mapping
+            track_id in the store -> where its content was found, as
+            :meth:`~m2l2_mir.embedding.writer.StoreWriter.relocate` takes it.
+
+        Returns
+        -------
+        Changes
+        dict
+            Tracks that are gone from a folder that has moved -> where they would be now.
+        """
+        found = {name: place for name, place in places.items() if place["track_id"] == name}
+        renamed = {name: str(place["track_id"]) for name, place in places.items() if place["track_id"] != name}
+        left = [name for name in self._lost if name not in renamed]
+        moved = self._moved(found, left)
+        there = {folder_of(name, self._known[name].path) for name in self._known.keys() - left}
+        gone, absent, elsewhere = [], Counter[str](), {}
+        for name in left:
+            folder = folder_of(name, self._known[name].path)
+            if self._known[name].status != "ok":  # holds nothing that could be lost
+                gone.append(name)
+            elif folder in moved:
+                gone.append(name)
+                elsewhere[name] = {"path": os.path.join(moved[folder], name)}
+            elif folder in self._folders and folder in there:
+                gone.append(name)
+            else:
+                absent[folder] += 1
+        changes = Changes(
+            renamed=renamed,
+            gone=tuple(sorted(gone)),
+            excluded=self._excluded,
+            doubled=self._doubled,
+            pruned=self._prune,
+            absent=dict(absent),
+        )
+        return changes, {} if self._prune else elsewhere
+
+    def _moved(self, found: Mapping[str, Mapping[str, Any]], left: Sequence[str]) -> dict[str, str]:
+        """Folders that are elsewhere now, by where they were."""
+        votes: dict[str, Counter[str]] = defaultdict(Counter)
+        for name, place in found.items():
+            before, now = folder_of(name, self._known[name].path), folder_of(name, place["path"])
+            if before not in self._folders:
+                votes[before][now] += 1
+        missing = Counter(folder_of(name, self._known[name].path) for name in left)
+        best = {before: places.most_common(1)[0] for before, places in votes.items()}
+        return {before: now for before, (now, count) in best.items() if count > missing[before]}
+
+    def _second_names(self, listing: Listing, store: str | os.PathLike[str]) -> tuple[str, ...]:
+        """Tracks of the store whose file is listed under another id, where that may be mended; else refused."""
+        folders: dict[str, str] = {}
+        leaving = set(self._excluded) if self._prune else set()
+        others = {
+            real_place(track.path, folders): name
+            for name, track in self._known.items()
+            if os.path.isabs(track.path) and self._places.get(name) != track.path and name not in leaving
+        }
+        doubled = []
+        for file in listing.files:
+            name = others.get(real_place(stored_path(file.path), folders), file.track_id)
+            if name == file.track_id:
+                continue
+            known = self._known.get(file.track_id)
+            twice = known is not None and known.path == self._places[file.track_id]
+            if twice and self._prune:
+                doubled.append(name)
+                continue
+            raise InputError(
+                f"{self._places[file.track_id]} is in {os.fspath(store)} twice, as {name!r} and as {file.track_id!r}: "
+                f"--prune takes {name!r} and its like out"
+                if twice
+                else f"{self._places[file.track_id]} is in {os.fspath(store)} already, as {name!r}, embedded from "
+                f"{folder_of(name, self._known[name].path)}, and would be there again as {file.track_id!r}: embed that "
+                "folder again, or choose another --out"
+            )
+        return tuple(sorted(doubled))
+
+
+def _is_lost(name: str, track: KnownTrack, folders: set[str]) -> bool:
+    if not os.path.isabs(track.path):  # what could not be reached in a search has no place
+        return track.status != "ok"
+    return folder_of(name, track.path) in folders and is_gone(track.path)
+
+
+def folder_of(track_id: str, path: str) -> str:
+    """The folder that a track was embedded from.
+
+    >>> folder_of("album/a.wav", "/music/album/a.wav"), folder_of("17", "/clips/x/ab.wav")
+    ('/music', '/clips/x')
+    """
+    suffix = os.sep + track_id.replace("/", os.sep)
+    return path.removesuffix(suffix) or os.sep if path.endswith(suffix) else os.path.dirname(path)
+
+
+def is_gone(path: str) -> bool:
+    """Whether there is certainly no file at the place that a store has of it."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return not _ESCAPED.search(path)
+    except (OSError, ValueError):
+        return False
+    return False
