@@ -90,7 +90,8 @@ def summary(found: dict[str, Any], model: str) -> str:
                     verdict(below.issuperset(floor)),
                 ]
             )
-        parts.append(f"## {name}\n\n{markdown(scores)}")
+        body = markdown(scores).partition("\n\n")[2].replace("\n## ", "\n### ")  # without its title
+        parts.append(f"## {name}\n\n{body}")
     header = ["data set", "right by", model, "best other row", "above random and untrained"]
     return "\n\n".join([table(header, lines), *parts])
 
