@@ -112,7 +112,7 @@ def main() -> None:
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
         "compared": comparisons(measured, [clip.piece for clip in clips], options.seeds),
         "floor": floor(clips, references),
-        "woken": [woken(work, seed) for seed in range(options.seeds)],
+        "woken": [woken(work, seed, options.steps) for seed in range(options.seeds)],
         "untrained": [untrained(seed) for seed in range(options.seeds)],
         "measured": [{"arm": arm, "seed": seed, **found} for (arm, seed), found in measured.items()],
     }
@@ -215,8 +215,8 @@ def floor(clips: Sequence[Clip], references: Sequence[NDArray[np.float64]]) -> d
 
 
 def of_latents(run: Mapping[str, Any]) -> dict[str, float]:
-    """What was measured at the end of training."""
-    return {name: run[name] for name in OF_LATENTS if name in run}
+    """What was measured at the end of training; nothing of a run that was given up before."""
+    return {name: run[name] for name in OF_LATENTS if np.isfinite(run.get(name, np.nan))}
 
 
 def untrained(seed: int) -> dict[str, float]:
@@ -235,13 +235,14 @@ def comparisons(measured: Measured, pieces: Sequence[str], seeds: int) -> dict[s
     return found
 
 
-def woken(work: Path, seed: int) -> dict[str, float] | None:
+def woken(work: Path, seed: int, steps: int) -> dict[str, float] | None:
     """State of the encoder when the loss begins to fade, and how far the two arms are apart by then."""
     histories = [metrics_of(run_folder(work, arm, seed)) for arm in (KEPT, OFF)]
-    kept, off = (rows[rows["step"] <= FADE[0] * rows["step"].max()] for rows in histories)
-    if kept.empty:  # of a quick run nothing is logged so early
+    kept, off = (rows[rows["step"] <= FADE[0] * steps] for rows in histories)
+    both = kept.merge(off, on="step", suffixes=("", "_off"))  # one of them may have been given up
+    if both.empty:  # of a quick run nothing is logged so early
         return None
-    apart = np.abs(kept["total"].to_numpy() - off["total"].to_numpy()).max()
+    apart = (both["total"] - both["total_off"]).abs().max()
     state = {name: float(off[name].tail(3).mean()) for name in WATCHED}
     return {"step": int(off["step"].iloc[-1]), "apart": float(apart), **state}
 

@@ -116,6 +116,15 @@ def embed(
         bool,
         typer.Option("--prune", help="Take tracks out of the store whose file is gone, or that --exclude matches."),
     ] = False,
+    forget: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--forget",
+            metavar="DIR",
+            help="Take tracks below DIR out whose file is not there, even if a disk may be missing; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     size: SizeOption = "default",
     seed: SeedOption = 0,
     data_home: DataHomeOption = None,
@@ -129,7 +138,7 @@ def embed(
 
     Run the same command again to go on after an interruption, or to follow the folder: new and changed files are
     embedded, renamed ones keep their embeddings, and tracks whose file is gone are counted, or removed with --prune
-    (not where all files of a folder are gone: its disk may not be mounted).
+    (not where most files of a folder are gone: its disk may not be mounted; --forget DIR removes those too).
     Files that cannot be used are listed with the reason, and the rest goes on (exit code 3).
     """
     from m2l2_mir.embedding.extract import extract
@@ -158,6 +167,7 @@ def embed(
             batch_size=batch_size,
             exclude=exclude or (),
             prune=prune,
+            forget=forget or (),
             observer=progress,
         )
     summary = progress.summary()
@@ -283,5 +293,10 @@ def _followed(summary: dict[str, Any]) -> Iterator[str]:
             named = ", ".join(map(repr, names[:SHOWN_NAMES])) + (", ..." if len(names) > SHOWN_NAMES else "")
             done = "removed from the store" if summary["pruned"] else "kept in the store, --prune removes them"
             yield f"{len(names)} tracks {what}: {done} ({named})"
+    if forgotten := summary["forgotten"]:
+        yield f"{len(forgotten)} tracks not there: forgotten ({', '.join(map(repr, forgotten[:SHOWN_NAMES]))})"
     for folder, count in summary["absent"].items():
-        yield f"none of {count} tracks of {folder} is there, so they stay in the store: is its disk mounted?"
+        yield (
+            f"{count} tracks of {folder} are not there and stay in the store: is a disk not mounted? "
+            "--forget DIR takes them out"
+        )

@@ -154,7 +154,7 @@ def _store(folder: Path) -> Iterator[Finding]:
                 what=f"none of {len(names)} audio files of {home} is there ({_named(names)})",
                 mend=f"mount its disk; or, if the folder has moved, {_embed_again(folder)} with its new place, which "
                 "finds them again by their content; or, to take them out, the same command for a folder that is there, "
-                "with --prune and an --exclude that matches their names",
+                f"with --forget {shlex.quote(home)}",
             )
     if twice := _twice(tracks):
         yield Finding(

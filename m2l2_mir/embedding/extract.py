@@ -79,6 +79,7 @@ def extract(
     batch_size: int | None = None,
     exclude: Sequence[str] = (),
     prune: bool = False,
+    forget: Sequence[str | os.PathLike[str]] = (),
     observer: Observer | None = None,
 ) -> EmbeddingStore:
     """Embed audio files and folders into a store, going on where an earlier run of the same command stopped.
@@ -117,8 +118,10 @@ def extract(
     exclude : sequence of str
         Patterns of ids of files that are passed over, see :func:`~m2l2_mir.dataset.folder.matches`; not for a data set.
     prune : bool
-        Take out of the store the tracks of these folders whose file is gone, and all those whose id `exclude` matches.
-        Nothing is taken out of a folder of which no track is left.
+        Take out of the store the tracks of these folders whose file is gone, and those whose id `exclude` matches.
+        What may lie on a disk that is not mounted stays: see :mod:`m2l2_mir.embedding.rescan`.
+    forget : sequence of paths
+        Folders; take out their tracks whose file is not there, whatever the reason.
     observer : Observer, optional
         Told about progress.
 
@@ -155,6 +158,7 @@ def extract(
         batch_size=_positive("batch_size", batch_size, BATCH_SIZE.get(network.device.type, 32)),
         exclude=exclude,
         prune=prune,
+        forget=forget,
         observer=observer or Silent(),
     )
 
@@ -170,12 +174,13 @@ def extract_files(
     batch_size: int,
     exclude: Sequence[str],
     prune: bool,
+    forget: Sequence[str | os.PathLike[str]],
     observer: Observer,
 ) -> EmbeddingStore:
     """The work of :func:`extract`, on files already listed."""
     with StoreWriter.open(Path(out), _provenance(model, settings), keep_chunks=keep_chunks) as writer:
         known = writer.known()
-        rescan = Rescan(listing, known, store=out, exclude=exclude, prune=prune)
+        rescan = Rescan(listing, known, store=out, exclude=exclude, prune=prune, forget=forget)
         todo = [file for file in listing.files if not _unchanged(file, known.get(file.track_id))]
         observer.started(listing, len(listing.files) - len(todo), model)
         unreachable = (
@@ -197,8 +202,9 @@ def extract_files(
                 observer.finished(result)
         changes, elsewhere = rescan.changes(moved)
         writer.relocate(moved | elsewhere)
-        if changes.pruned:
-            writer.remove((*changes.gone, *changes.excluded, *changes.doubled))
+        pruned = (*changes.gone, *changes.excluded, *changes.doubled) if changes.pruned else ()
+        if leaving := (*changes.forgotten, *pruned):
+            writer.remove(leaving)
         observer.followed(changes)
     return EmbeddingStore.open(Path(out))
 

@@ -7,8 +7,11 @@ Conventions
 - Only tracks of the folders embedded now can turn out to be *lost*: their file is not there, and no file has their
   name. A lost track whose bytes are found under a new name was renamed, otherwise it is *gone*. What cannot be looked
   up (a folder without permission, a network drive that fails) counts as there.
-- A folder that is found elsewhere with most of its tracks has moved, and what it lacks is gone from its new place.
-- Where nothing is left of what a folder held, its disk is perhaps not mounted: its tracks are not taken out.
+- A folder that is found elsewhere with four in five of its tracks has moved, and what it lacks is gone from its new
+  place.
+- What may lie on a disk that is not mounted is *absent*, and not taken out: everything where nothing is left of what a
+  folder held, or where more than half of it is missing (of ten tracks and more); and what lay in a folder that is empty
+  now, or below a link that leads nowhere. Folders that are to be *forgotten* are asked nothing of this.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ import os
 import re
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath, PurePosixPath
 from typing import Any
 
 from m2l2_mir.dataset.folder import Listing, matches, real_place
@@ -27,6 +31,8 @@ from m2l2_mir.errors import InputError
 
 __all__ = ["Changes", "Lost", "Rescan", "folder_of", "is_gone"]
 
+MOST_GONE, FEW = 0.5, 10  # share of a folder's tracks, from so many on
+MOVED = 4  # times as many tracks are found elsewhere as nowhere
 _ESCAPED = re.compile(r"\\udc[89a-f][0-9a-f]")  # bytes of a name that are no text: such a file cannot be looked up
 
 
@@ -56,6 +62,7 @@ class Changes:
     excluded: tuple[str, ...] = ()
     doubled: tuple[str, ...] = ()
     pruned: bool = False
+    forgotten: tuple[str, ...] = ()
     absent: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -97,6 +104,8 @@ class Rescan:
         See :func:`~m2l2_mir.dataset.folder.find_audio`.
     prune
         Whether tracks are to be taken out of the store.
+    forget
+        Folders whose missing tracks are to be taken out, whatever they are missing for.
 
     Raises
     ------
@@ -112,15 +121,26 @@ class Rescan:
         store: str | os.PathLike[str],
         exclude: Sequence[str] = (),
         prune: bool = False,
+        forget: Sequence[str | os.PathLike[str]] = (),
     ) -> None:
         self._known, self._prune = known, prune
         self._places = {file.track_id: stored_path(file.path) for file in listing.files}
-        self._excluded = tuple(sorted(name for name in known if matches(name, exclude)))
-        self._doubled = self._second_names(listing, store)
-        accounted = self._places.keys() | {name for name, _ in listing.failures} | {*self._excluded, *self._doubled}
         self._folders = {folder_of(name, path) for name, path in self._places.items()}
+        self._excluded = tuple(
+            sorted(n for n, track in known.items() if matches(n, exclude) and _below(track.path, self._folders))
+        )
+        self._doubled = self._second_names(listing, store)
+        accounted = self._places.keys() | {*self._excluded, *self._doubled}
+        failed = {name for name, _ in listing.failures}
         folders = self._folders | {folder_of(name, known[name].path) for name in self._places if name in known}
-        self._lost = [name for name, track in known.items() if name not in accounted and _is_lost(name, track, folders)]
+        forgotten = {stored_path(folder) for folder in forget}
+        self._forgotten = {n for n, track in known.items() if _below(track.path, forgotten) and is_gone(track.path)}
+        self._lost = [
+            name
+            for name, track in known.items()
+            if name not in accounted
+            and (name in self._forgotten or (not _inside(name, failed) and _is_lost(name, track, folders)))
+        ]
         self.lost = Lost({name: known[name].audio_sha256 for name in self._lost if known[name].status == "ok"})
         """To be claimed by what reads the files."""
 
@@ -144,27 +164,38 @@ class Rescan:
         left = [name for name in self._lost if name not in renamed]
         moved = self._moved(found, left)
         there = {folder_of(name, self._known[name].path) for name in self._known.keys() - left}
-        gone, absent, elsewhere = [], Counter[str](), {}
+        gone, forgotten, elsewhere = [], [], {}
+        missing: dict[str, list[str]] = defaultdict(list)
+        absent = Counter[str]()
         for name in left:
             folder = folder_of(name, self._known[name].path)
-            if self._known[name].status != "ok":  # holds nothing that could be lost
+            if name in self._forgotten:
+                forgotten.append(name)
+            elif self._known[name].status != "ok":  # holds nothing that could be lost
                 gone.append(name)
             elif folder in moved:
                 gone.append(name)
                 elsewhere[name] = {"path": os.path.join(moved[folder], name)}
-            elif folder in self._folders and folder in there:
-                gone.append(name)
+            elif folder in self._folders and folder in there and not _unmounted(self._known[name].path, folder):
+                missing[folder].append(name)
             else:
                 absent[folder] += 1
+        held = Counter(folder_of(name, track.path) for name, track in self._known.items() if track.status == "ok")
+        for folder, names in missing.items():
+            if len(names) >= FEW and len(names) > MOST_GONE * held[folder]:
+                absent[folder] += len(names)
+            else:
+                gone += names
         changes = Changes(
             renamed=renamed,
             gone=tuple(sorted(gone)),
             excluded=self._excluded,
             doubled=self._doubled,
             pruned=self._prune,
+            forgotten=tuple(sorted(forgotten)),
             absent=dict(absent),
         )
-        return changes, {} if self._prune else elsewhere
+        return changes, elsewhere
 
     def _moved(self, found: Mapping[str, Mapping[str, Any]], left: Sequence[str]) -> dict[str, str]:
         """Folders that are elsewhere now, by where they were."""
@@ -175,7 +206,7 @@ class Rescan:
                 votes[before][now] += 1
         missing = Counter(folder_of(name, self._known[name].path) for name in left)
         best = {before: places.most_common(1)[0] for before, places in votes.items()}
-        return {before: now for before, (now, count) in best.items() if count > missing[before]}
+        return {before: now for before, (now, count) in best.items() if count >= MOVED * missing[before]}
 
     def _second_names(self, listing: Listing, store: str | os.PathLike[str]) -> tuple[str, ...]:
         """Tracks of the store whose file is listed under another id, where that may be mended; else refused."""
@@ -184,7 +215,10 @@ class Rescan:
         others = {
             real_place(track.path, folders): name
             for name, track in self._known.items()
-            if os.path.isabs(track.path) and self._places.get(name) != track.path and name not in leaving
+            if track.status == "ok"
+            and os.path.isabs(track.path)
+            and self._places.get(name) != track.path
+            and name not in leaving
         }
         doubled = []
         for file in listing.files:
@@ -205,6 +239,28 @@ class Rescan:
                 "folder again, or choose another --out"
             )
         return tuple(sorted(doubled))
+
+
+def _below(path: str, folders: Collection[str]) -> bool:
+    """Whether a place is one of the folders or lies in one."""
+    return path in folders or any(str(parent) in folders for parent in PurePath(path).parents)
+
+
+def _inside(name: str, failed: Collection[str]) -> bool:
+    """Whether a track, or a folder that it is in, could not be reached."""
+    return name in failed or any(str(parent) in failed for parent in PurePosixPath(name).parents)
+
+
+def _unmounted(path: str, folder: str) -> bool:
+    """Whether the lowest folder above a missing file that is still there is empty, or a link that leads nowhere."""
+    place = os.path.dirname(path)
+    while not os.path.lexists(place) and place != folder and place != os.path.dirname(place):
+        place = os.path.dirname(place)
+    try:
+        with os.scandir(place) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return True
 
 
 def _is_lost(name: str, track: KnownTrack, folders: set[str]) -> bool:

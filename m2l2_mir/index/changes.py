@@ -89,6 +89,7 @@ def put(
     library, seed = index.library, index.about["options"]["seed"]
     backend = index.backend.writable() if len(ids) else index.backend  # fails, if at all, before anything has changed
     removed = library.frame["track_id"].to_numpy()[lost].tolist()
+    table = _taken_along(library, ids, vectors, table, lost)
     first = len(library.rows)
     library.remove(lost)
     moved = _moved(library, ids, table)
@@ -166,6 +167,26 @@ def filled(library: Library, preparation: Preparation, choice: Choice, seed: int
     for _, block in library.rows.blocks():
         backend.add(preparation(block))
     return backend
+
+
+def _taken_along(
+    library: Library, ids: Sequence[str], vectors: NDArray[np.float32], table: pd.DataFrame, lost: NDArray[np.int64]
+) -> pd.DataFrame:
+    """The table, where a new track with the very embedding of one that goes, renamed then, has the metadata of that."""
+    new = np.flatnonzero(library.rows_of(ids) < 0)
+    former = {library.rows.take([row])[0].tobytes(): row for row in lost} if len(new) else {}
+    pairs = [(at, former[key]) for at in new if (key := np.float32(vectors[at]).tobytes()) in former]
+    if not pairs:
+        return table
+    places, rows = (np.array(side) for side in zip(*pairs, strict=True))
+    table = table.copy()
+    for column in library.frame.columns.difference(["track_id", SOURCE]):
+        before = library.frame[column].iloc[rows].to_numpy(object)
+        values = table[column].to_numpy(object) if column in table else np.full(len(table), None, object)
+        untold = pd.isna(values[places])
+        values[places[untold]] = before[untold]
+        table[column] = pd.Series(values, index=table.index).infer_objects()
+    return table
 
 
 def _moved(library: Library, ids: Sequence[str], table: pd.DataFrame) -> int:

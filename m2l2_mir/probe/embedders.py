@@ -176,6 +176,7 @@ def embedder_row(
         told(position, len(paths))
         if known is not None and (before := known.read(path, width=width)) is not None:
             vectors[position] = before
+            in_a_row = 0
             continue
         try:
             clip = load(path, sample_rate=embedder.sample_rate, channels=1, excerpt=excerpt)[0][0]

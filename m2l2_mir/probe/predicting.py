@@ -42,7 +42,7 @@ def find_fitted(place: str | os.PathLike[str]) -> dict[str, FittedProbe]:
     Returns
     -------
     dict of FittedProbe
-        By name: that of the probe, with row and read-out where that is not enough.
+        By name: that of the probe, with row and read-out where that is not enough, else that of the folder.
 
     Raises
     ------
@@ -57,11 +57,13 @@ def find_fitted(place: str | os.PathLike[str]) -> dict[str, FittedProbe]:
     if len({_heard(probe.space) for probe in found}) > 1:
         places = ", ".join(str(card.parent) for card in cards)
         raise CheckpointError(f"{folder} holds fitted probes of several models or settings; name one of them: {places}")
-    names = [probe.facts.probe for probe in found]
-    return {
-        name if names.count(name) == 1 else f"{name} ({probe.facts.row}, {probe.facts.readout})": probe
-        for name, probe in zip(names, found, strict=True)
-    }
+    for named in (
+        [probe.facts.probe for probe in found],
+        [f"{probe.facts.probe} ({probe.facts.row}, {probe.facts.readout})" for probe in found],
+    ):
+        if len({*named}) == len(found):
+            return dict(zip(named, found, strict=True))
+    return {card.parent.relative_to(folder).as_posix(): probe for card, probe in zip(cards, found, strict=True)}
 
 
 def _heard(space: Space) -> tuple[Any, ...]:

@@ -278,7 +278,8 @@ def test_the_command_line_tells_prunes_and_the_index_follows(music, m2l2, tmp_pa
     store = tmp_path / "store"
     arguments = ("embed", music, "--out", store, *TINY)
     assert m2l2(*arguments)[0] == 0
-    index = SimilarityIndex.build(store)
+    moods = pd.DataFrame({"track_id": NAMES, "mood": [f"mood {number}" for number in range(6)], "year": range(6)})
+    index = SimilarityIndex.build(store, metadata=moods)
     (music / "a" / "0.wav").rename(music / "zero.wav")
     (music / "a" / "1.wav").unlink()
     (music / "b" / "3.wav").write_bytes(b"no music")
@@ -301,11 +302,71 @@ def test_the_command_line_tells_prunes_and_the_index_follows(music, m2l2, tmp_pa
     changes = index.add(store)
     assert (changes.added, sorted(changes.removed)) == (("zero.wav",), sorted([*NAMES[:2], *NAMES[3:]]))
     assert index.query("zero.wav", k=2)["track_id"].tolist() == ["a/2.wav"]
+    kept = index.metadata.set_index("track_id")  # tags go along with the new name, places do not
+    assert kept.loc["zero.wav", ["mood", "year", "path"]].tolist() == ["mood 0", 0, str(music / "zero.wav")]
     shutil.rmtree(music)
     write(music / "new.wav", 20)
     _, out, _ = m2l2(*arguments, "--prune")
-    assert f"none of 2 tracks of {music} is there, so they stay in the store: is its disk mounted?\n" in out
+    assert f"2 tracks of {music} are not there and stay in the store: is a disk not mounted? --forget DIR" in out
     (music / "new.wav").unlink()
     _, out, _ = m2l2("doctor", store)
     assert f"none of 3 audio files of {music} is there ('a/2.wav', 'new.wav', 'zero.wav')" in out
     assert "1 found" in out
+
+
+@pytest.mark.parametrize("how", ["empty", "link to nowhere", "not empty"])
+def test_a_disk_inside_a_library_may_not_be_mounted(music, embed, tmp_path, how):
+    embed(music)
+    (music / "b").rename(tmp_path / "disk")
+    if how == "link to nowhere":
+        (music / "b").symlink_to(tmp_path / "away")
+    else:
+        (music / "b").mkdir()
+    if how == "not empty":
+        (music / "b" / "other").symlink_to("nowhere")
+    after, told = embed(music, prune=True)
+    if how == "not empty":  # something is in it: it is mounted, and its files are gone
+        assert told.changes.gone == ("b/3.wav", "b/4.wav", "b/5.wav")
+        return
+    assert list(after) == NAMES
+    assert told.changes.gone == ()
+    (music / "b").unlink() if how == "link to nowhere" else (music / "b").rmdir()
+    after, told = embed(music, prune=True)
+    assert list(after) == NAMES[:3]
+
+
+def test_most_of_a_library_is_not_pruned_but_can_be_forgotten(embed, tmp_path):
+    """A file of a night in which the disk was away is in the store, and says nothing of the disk."""
+    for number in range(10):
+        write(tmp_path / "disk" / f"{number}.wav", number)
+    names = [f"{number}.wav" for number in range(10)]
+    write(tmp_path / "here" / "x.wav", 20)
+    embed(tmp_path / "disk", tmp_path / "here")
+    (tmp_path / "disk").rename(tmp_path / "away")
+    write(tmp_path / "disk" / "stray.wav", 21)
+    for _ in range(2):
+        after, told = embed(tmp_path / "disk", prune=True)
+        assert list(after) == [*names, "stray.wav", "x.wav"]
+        assert (told.changes.gone, told.changes.absent) == ((), {str(tmp_path / "disk"): 10})
+    after, told = embed(tmp_path / "here", forget=[tmp_path / "disk"])
+    assert (list(after), told.changes.forgotten) == (["stray.wav", "x.wav"], tuple(names))
+
+
+def test_patterns_reach_no_folder_that_was_not_given(music, embed, tmp_path):
+    write(tmp_path / "other" / "a" / "9.wav", 9)
+    embed(music, tmp_path / "other")
+    after, _ = embed(music, exclude=["a"], prune=True)
+    assert list(after) == ["a/9.wav", *NAMES[3:]]
+
+
+def test_a_library_that_was_half_copied_has_not_moved(embed, tmp_path):
+    for number in range(9):
+        write(tmp_path / "disk" / f"{number}.wav", number)
+    embed(tmp_path / "disk")
+    (tmp_path / "laptop").mkdir()
+    for number in range(5):
+        shutil.copy(tmp_path / "disk" / f"{number}.wav", tmp_path / "laptop")
+    (tmp_path / "disk").rename(tmp_path / "away")
+    after, told = embed(tmp_path / "laptop", prune=True)
+    assert len(after) == 9
+    assert told.changes.absent == {str(tmp_path / "disk"): 4}
