@@ -6,8 +6,8 @@ Conventions
 -----------
 * Frames and chunks, windows and floors: :mod:`m2l2_mir.probe.frame_features`.
 * Chunks below -70 dBFS are left out, as they are of embeddings; of a clip that is silent throughout nothing is.
-* A clip shorter than a chunk (0.743 s) is padded with zeros to one. Clips over 60 s are taken in segments of that, and
-  what is left at the end, under a chunk, is left out.
+* A clip shorter than a chunk (0.743 s) is padded with zeros to one. Clips over 59 s (80 chunks) are taken in segments of
+  that, and what is left at the end, under a chunk, is left out.
 * :data:`VERSION` is raised with every change of a definition: rows of many files are kept on disk
   (:mod:`m2l2_mir.probe.baseline_vectors`).
 
@@ -42,8 +42,8 @@ from m2l2_mir.waveform import map_channels, resample
 
 __all__ = ["BASELINES", "VERSION", "Baseline", "check_names", "features_of_file"]
 
-VERSION = 3
-SEGMENT = 60 * SAMPLE_RATE  # samples; bounds memory, whatever the length of the file
+VERSION = 4
+SEGMENT = 80 * CHUNK  # samples, 59 s; bounds memory, whatever the length of the file
 
 _LEAST_VARIANCE = 1e-10  # as a share of the squared mean
 
@@ -181,7 +181,7 @@ def _pooled(blocks: Iterable[NDArray[np.float32]], baselines: Sequence[Baseline]
 
 
 def _segments(blocks: Iterable[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    """Cut blocks [1, n] into segments of 60 s; the last, or only, one is what remains but no less than a chunk."""
+    """Cut blocks [1, n] into segments of 80 chunks; the last, or only, one is what remains but no less than a chunk."""
     held: list[NDArray[np.float32]] = []
     length, first = 0, True
     for block in blocks:

@@ -56,12 +56,12 @@ class Segment:
 
     def audible(self, columns: int) -> NDArray[np.bool_]:
         """Which chunks are not silent, or which frames lie in such chunks, by the number of columns of a feature."""
-        chunks = len(self.samples) // CHUNK
-        power = np.mean(np.square(self.samples[: chunks * CHUNK].reshape(chunks, CHUNK), dtype=np.float64), axis=1)
-        heard = power >= 10 ** (SILENCE_DBFS / 10)
-        if columns == chunks:
-            return heard
-        return np.asarray(heard[np.minimum(np.arange(columns) // _CHUNK_FRAMES, chunks - 1)])
+        starts = np.arange(0, len(self.samples), CHUNK)  # the last chunk may be a part of one
+        squares = np.add.reduceat(np.square(self.samples, dtype=np.float64), starts)
+        heard = squares / np.diff([*starts, len(self.samples)]) >= 10 ** (SILENCE_DBFS / 10)
+        if columns == len(self.samples) // CHUNK:
+            return np.asarray(heard[:columns])
+        return np.asarray(heard[np.minimum(np.arange(columns) // _CHUNK_FRAMES, len(heard) - 1)])
 
     @cached_property
     def power(self) -> NDArray[np.float32]:

@@ -97,6 +97,18 @@ def test_silent_chunks_are_left_out_as_they_are_of_embeddings() -> None:
         alone, beside = (_row(name, sound) for sound in (noise, with_silence))
         assert np.abs(beside - alone).max() < 0.1 * np.abs(alone).max(), name
     assert frame_features.SILENCE_DBFS == SILENCE_DBFS
+    # What is behind the last whole chunk is judged by itself.
+    quiet_end, end = np.concatenate([noise, np.zeros(20_000)]), np.concatenate([noise, np.zeros(32768), noise[:20_000]])
+    for name in ("log-mel", "chroma"):
+        np.testing.assert_allclose(_row(name, quiet_end), _row(name, noise), atol=0.5)
+        assert np.abs(_row(name, end) - _row(name, noise)).max() > 0
+    assert frame_features.Segment(end.astype(np.float32)).audible(316)[[0, 255, 270, 290, 315]].tolist() == [
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
 
 
 def test_silence_has_no_spread() -> None:
