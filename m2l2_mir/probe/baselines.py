@@ -6,8 +6,8 @@ Conventions
 -----------
 * Frames and chunks, windows and floors: :mod:`m2l2_mir.probe.frame_features`.
 * Chunks below -70 dBFS are left out, as they are of embeddings; of a clip that is silent throughout nothing is.
-* A clip shorter than a chunk (0.743 s) is padded with zeros to one. Clips over 59 s (80 chunks) are taken in segments of
-  that, and what is left at the end, under a chunk, is left out.
+* A clip shorter than a chunk (0.743 s) is padded with zeros to one. Clips over 59 s (80 chunks) are taken in segments
+  of that, and what is left at the end, under a chunk, is left out.
 * :data:`VERSION` is raised with every change of a definition: rows of many files are kept on disk
   (:mod:`m2l2_mir.probe.baseline_vectors`).
 
