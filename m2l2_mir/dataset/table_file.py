@@ -4,15 +4,19 @@ Conventions
 -----------
 * CSV, TSV or Parquet. Neither case nor spaces around a known name of a column count. ``id`` is ``track_id``; ``file``,
   ``filename``, ``audio_path`` and ``audio`` are paths where there is no ``path``.
+* In text files only the empty cell is empty: NA, None and null are text, but where all else is numbers or truth values.
 * A row is the track of its id, else of its file, links followed. A relative path counts from the table's folder, or
-  from the folder that was embedded, as ids do.
+  from the folder that was embedded, as ids do. An id and a path of two different known tracks are an error.
 * An id that is the end of the row's own path says no more than the path does: of two files called ``a.wav`` the row is
-  the one that its path names.
+  the one that its path names. If it names none, such a mere file name counts if one known track alone is called so, or
+  if longer ids of the table show that they count from that folder (a library that has moved). A path that is the end of
+  the row's own id says no more than the id.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,12 +116,12 @@ def tracks_table(file: Path, known: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         The columns of the file, ``track_id`` first and ``path`` absolute. A row that is none of the known tracks keeps
-        its own id, or its path as it is written.
+        its own id, or its path as it is written where it has no id or one that is another track's.
 
     Raises
     ------
     InputError
-        As :func:`load_table`; or it has neither ids nor paths, or a row that has none.
+        As :func:`load_table`; or it has neither ids nor paths, a row that has none, or one of two known tracks.
 
     Examples
     --------
@@ -139,11 +143,13 @@ def tracks_table(file: Path, known: pd.DataFrame) -> pd.DataFrame:
     if "" in own:
         raise InputError(f"{file}: row {own.index('') + 1} has no {ids or paths}; give it one, or remove the row")
     places = [os.path.abspath(file.parent / place) if place else "" for place in written]
-    found = find_tracks(known, own, places)
-    below = [os.path.normpath(place) if place else "" for place in written]
-    found = np.where(found < 0, _by_id(known, below), found)
+    found = _found(known, own, places, written, file)
     theirs = known[ID].astype(str).to_numpy(dtype=object)
-    named = [theirs[row] if row >= 0 else name for row, name in zip(found, own, strict=True)]
+    taken = set(theirs)
+    named = [
+        theirs[row] if row >= 0 else place if name in taken else name
+        for row, name, place in zip(found, own, written, strict=True)
+    ]
     if "path" in table:
         table = table.assign(path=places)
     table = table.drop(columns=[ids] if ids else [])
@@ -166,6 +172,11 @@ def find_tracks(known: pd.DataFrame, ids: Sequence[str], paths: Sequence[str]) -
     np.ndarray [n], int64
         Rows of `known`, -1 where there is none.
 
+    Raises
+    ------
+    InputError
+        The id and the path of one are of two different known tracks.
+
     Examples
     --------
     >>> known = pd.DataFrame({"track_id": ["a.wav", "b/a.wav"], "path": ["/music/a.wav", "/music/b/a.wav"]})
@@ -174,19 +185,7 @@ def find_tracks(known: pd.DataFrame, ids: Sequence[str], paths: Sequence[str]) -
     >>> find_tracks(known, ["a.wav"], ["/music/b/a.wav"]).tolist()
     [1]
     """
-    found = _by_id(known, ids)
-    if "path" not in known or not len(known):
-        return found
-    theirs = known["path"].fillna("").astype(str).to_numpy(dtype=object)
-    wanted = np.array(paths, dtype=object)
-    vague = np.array([path.endswith(os.sep + name) for name, path in zip(ids, paths, strict=True)], dtype=bool)
-    unsure = (wanted != "") & ((found < 0) | (vague & (theirs[found] != wanted)))
-    for follow in (False, True):  # links cost a look at the disk for each file, and are rarely there
-        left = np.flatnonzero(unsure)
-        file = _first(_places(theirs, follow), _places(wanted[left], follow)) if len(left) else left
-        found[left] = np.where(file >= 0, file, found[left])
-        unsure[left] = file < 0
-    return found
+    return _found(known, ids, paths)
 
 
 def names_in(known: pd.DataFrame, ids: Sequence[str], paths: Sequence[Any]) -> list[str]:
@@ -210,6 +209,62 @@ def id_text(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
+def _found(
+    known: pd.DataFrame, ids: Sequence[str], paths: Sequence[str], written: Sequence[str] = (), file: Path | None = None
+) -> NDArray[np.int64]:
+    """:func:`find_tracks`, also by what a user has `written` in a file: paths that may count from where ids do."""
+    named = _by_id(known, ids)
+    if not len(known):
+        return named
+    theirs = known["path"].fillna("").astype(str).to_numpy(dtype=object) if "path" in known else np.full(len(known), "")
+    of_id = np.where(named >= 0, theirs[named], "")
+    vague = _are_ends(ids, paths)
+    below = [os.path.normpath(path) if path else "" for path in written] or [""] * len(ids)
+    more = (named >= 0) & _are_ends(below, ids)  # the id says more than the path
+    placed = _by_file(theirs, np.where(more & ~vague, "", np.array(paths, dtype=object)))
+    if written:
+        fits = (placed < 0) & _are_ends(below, of_id)  # the path, from another folder, may be of the id's own file
+        placed = np.where((placed < 0) & ~more & ~fits, _by_id(known, below), placed)
+        named[vague & ~fits & _doubtful(known, theirs, ids, paths)] = -1
+    differ = (named >= 0) & (placed >= 0) & (named != placed)
+    for row in np.flatnonzero(differ & ~vague):  # two ids of one file are no contradiction
+        differ[row] = not of_id[row] or os.path.realpath(of_id[row]) != os.path.realpath(theirs[placed[row]])
+    if len(wrong := np.flatnonzero(differ & ~vague)):
+        row = wrong[0]
+        where = f"{file}: row {row + 1}: " if file else ""
+        first, second = known[ID].iloc[[named[row], placed[row]]]
+        raise InputError(
+            f"{where}id {ids[row]!r} and path {(written or paths)[row]!r} are of two known tracks, {first!r} and "
+            f"{second!r}; correct the one that is wrong, or leave it out"
+        )
+    return np.where(differ | (named < 0), placed, named)
+
+
+def _by_file(theirs: NDArray[np.object_], wanted: NDArray[np.object_]) -> NDArray[np.int64]:
+    """By the path, else by where its links lead."""
+    found = _first(theirs, wanted)
+    left = np.flatnonzero((wanted != "") & (found < 0))
+    if len(left) and (theirs != "").any():  # links cost a look at the disk for each file, and are rarely there
+        found[left] = _first(_real(theirs), _real(wanted[left]))
+    return found
+
+
+def _doubtful(
+    known: pd.DataFrame, theirs: NDArray[np.object_], ids: Sequence[str], paths: Sequence[str]
+) -> NDArray[np.bool_]:
+    """Ids that are mere names of files, which several known tracks have, and that no longer id beside them explains."""
+    tracks = zip(known[ID].astype(str), theirs, strict=True)
+    called = Counter(name for track in tracks for name in {os.path.basename(part) for part in track if part})
+    wanted = list(zip(ids, paths, strict=True))
+    roots = {path.removesuffix(name) for name, path in wanted if os.sep in name and path.endswith(os.sep + name)}
+    return np.array([called[name.strip()] > 1 and path.removesuffix(name) not in roots for name, path in wanted], bool)
+
+
+def _are_ends(ends: Iterable[str], paths: Iterable[str]) -> NDArray[np.bool_]:
+    """Which are the last parts, but not all, of the path beside them."""
+    return np.array([bool(end) and path.endswith(os.sep + end) for end, path in zip(ends, paths, strict=True)], bool)
+
+
 def _by_id(known: pd.DataFrame, ids: Sequence[str]) -> NDArray[np.int64]:
     """By the id as it is written, else without the blanks around it."""
     theirs = known[ID].astype(str).to_numpy(dtype=object)
@@ -225,9 +280,9 @@ def _first(values: NDArray[np.object_], wanted: Iterable[str]) -> NDArray[np.int
     return first.reindex(pd.Index(list(wanted), dtype=object)).fillna(-1).to_numpy(dtype=np.int64)
 
 
-def _places(paths: NDArray[np.object_], follow: bool) -> NDArray[np.object_]:
-    """Paths, or where their links lead; "" stays."""
-    return np.array([os.path.realpath(path) if path else "" for path in paths], dtype=object) if follow else paths
+def _real(paths: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Where the links of paths lead; "" stays."""
+    return np.array([os.path.realpath(path) if path else "" for path in paths], dtype=object)
 
 
 def _texts(table: pd.DataFrame, column: str | None) -> list[str]:
@@ -241,7 +296,10 @@ def _texts(table: pd.DataFrame, column: str | None) -> list[str]:
 
 def _load_text(file: Path, separator: str) -> pd.DataFrame:
     """A CSV or TSV; its header is read by itself, as pandas renames columns that occur twice."""
-    header = pd.read_csv(file, sep=separator, encoding="utf-8-sig", header=None, nrows=1, dtype=str).iloc[0]
+    only_empty: dict[str, Any] = {"keep_default_na": False, "na_values": [""]}
+    header = pd.read_csv(file, sep=separator, encoding="utf-8-sig", header=None, nrows=1, dtype=str, **only_empty).iloc[
+        0
+    ]
     if len(header) == 1 and (other := next((mark for mark in ";\t,|" if mark in str(header[0])), "")):
         shown, wanted = ("a tab" if mark == "\t" else repr(mark) for mark in (other, separator))
         raise InputError(
@@ -250,12 +308,20 @@ def _load_text(file: Path, separator: str) -> pd.DataFrame:
     names = _known(file, [f"unnamed {number}" if pd.isna(name) else name for number, name in enumerate(header, 1)])
     as_written = (*PATH_COLUMNS, *ID_COLUMNS)  # 007 and not 7
     texts = {raw: str for raw, name in zip(header, names, strict=True) if name in as_written}
-    table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", dtype=texts)
+    table = pd.read_csv(file, sep=separator, encoding="utf-8-sig", dtype=texts, **only_empty)
     if not isinstance(table.index, pd.RangeIndex):
         raise InputError(
             f"{file} has rows of more fields than its header has columns; quote fields that hold {separator!r}"
         )
+    usual = pd.read_csv(file, sep=separator, encoding="utf-8-sig", dtype=texts)  # NA and the like are empty here
+    for column in [column for column in table if _has_text(table[column]) and not _has_text(usual[column])]:
+        if usual[column].notna().any():  # else the column is made of nothing but such words
+            table[column] = usual[column]
     return table.set_axis(names, axis="columns")
+
+
+def _has_text(values: pd.Series[Any]) -> bool:
+    return not pd.api.types.is_numeric_dtype(values) and any(isinstance(value, str) for value in values)
 
 
 def _known(file: Path, columns: Iterable[str]) -> list[str]:
