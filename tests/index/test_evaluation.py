@@ -128,10 +128,12 @@ def test_other_preparations_and_baselines_prepared_alike(library, tmp_path: Path
         np.testing.assert_allclose(row.load(0), flat / np.linalg.norm(flat, axis=1, keepdims=True), atol=1e-5)
     wide = store_row(store, ["t000", "t001"], preparation="l2", pooling="mean+std")
     assert wide.width == 48
-    paths = [str(store.parent / "music" / name) for name in ("t007", "t003")]
-    row = store_row(store, ["7", "t001"], paths, preparation="l2", pooling="mean")
+    paths = [str(store.parent / "music" / name) for name in ("t007", "t001", "t003")]
+    row = store_row(store, ["7", "t001"], paths[:2], preparation="l2", pooling="mean")
     flat = (vectors[[7, 1]] + 40).reshape(2, -1)
     np.testing.assert_allclose(row.load(0), flat / np.linalg.norm(flat, axis=1, keepdims=True), atol=1e-5)
+    with pytest.raises(InputError, match=r"id 't001' and path .*t003' are of two known tracks"):
+        store_row(store, ["t001"], paths[2:], preparation="l2", pooling="mean")
 
 
 def test_recall_of_unseen_queries_where_search_is_approximate(library) -> None:
