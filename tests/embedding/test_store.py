@@ -15,6 +15,7 @@ import pytest
 from m2l2_mir.embedding import merging
 from m2l2_mir.embedding import writer as writer_module
 from m2l2_mir.embedding.parts import Part, Parts
+from m2l2_mir.embedding.scratch import scratch
 from m2l2_mir.embedding.store import EmbeddingStore, KnownTrack, StoreWriter, TrackResult
 from m2l2_mir.errors import InputError, StoreError
 
@@ -106,6 +107,15 @@ def test_large_summaries_lie_in_a_file_and_are_the_same(tmp_path, monkeypatch):
     while isinstance(lying, np.ndarray) and not isinstance(lying, np.memmap):
         lying = lying.base
     assert isinstance(lying, np.memmap)
+
+
+def test_no_room_for_large_summaries_is_one_line(monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(StoreError, match=r"no room for 0\.0 GB in .*No space left.*set TMPDIR"):
+        scratch((10, 10), np.float32)
 
 
 def test_other_programs_read_it(tmp_path):

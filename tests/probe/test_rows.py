@@ -161,6 +161,14 @@ def test_what_was_embedded_before_a_kill_is_not_embedded_again(tmp_path, monkeyp
     np.testing.assert_array_equal(embedder_row(Dying(), paths, kept=kept).load(0), 2 * again.load(0))
 
 
+def test_failures_apart_from_each_other_do_not_end_a_resumed_run(tmp_path) -> None:
+    save(tmp_path / "loud.wav", np.full((1, 8000), 0.99), 8000)
+    save(tmp_path / "fine.wav", np.full((1, 8000), 0.1), 8000)
+    paths = [str(tmp_path / f"{name}.wav") for name in ("loud", "fine")] * 12
+    for _ in range(2):  # the second time the fine ones are kept
+        assert len(embedder_row(Fragile(), paths, kept=tmp_path / "kept").failed) == 12
+
+
 def test_an_embedder_hears_the_excerpt(tmp_path) -> None:
     save(tmp_path / "a.wav", np.repeat([[0.1, 0.4]], 8000, axis=1), 8000)
     row = embedder_row(Loudness(), [str(tmp_path / "a.wav")], excerpt=(1.2, 0.5))
