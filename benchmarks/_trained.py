@@ -2,7 +2,7 @@
 
 An arm is a way of training. The arms of a seed have the same data in the same order and as many steps, so they are
 compared seed by seed. What other seeds would give is told by Student's interval over their differences; what other
-music would give, by an interval over groups of items, the seeds being taken as they are.
+music would give, by an interval over held-out pieces, the seeds being taken as they are.
 """
 
 from __future__ import annotations
@@ -107,8 +107,8 @@ def held_out_clips(options: argparse.Namespace, corpus: Corpus, config: ModelCon
     else:
         raise SystemExit("--data marks no collection as test; give held-out music with --test")
     trained = corpus.split(corpus.recommended)[0].pieces["collection"]
-    if heard := sorted(set(names) & set(trained)):
-        raise SystemExit(f"training hears {', '.join(heard)}; give other music with --test")
+    if both := sorted(set(names) & set(trained)):
+        raise SystemExit(f"training hears {', '.join(both)}; give other music with --test")
     choice = argparse.Namespace(
         data=folder,
         hold_out=sorted(names),
@@ -158,17 +158,16 @@ def one_run(
     Returns
     -------
     dict
-        The last row of its metrics, and ``seconds``.
+        The last row of its metrics, ``seconds`` and ``device``.
     """
     started = (out / STATE).exists()
     given_up = out / STOPPED
     if not given_up.exists() and (not started or read_history(out)["stretches"][-1]["to_step"] < config.steps):
-        heard, aside = corpus.split(corpus.recommended)[0], corpus.split(corpus.recommended[:1])[1]
-        augmentation = from_mapping(Augmentation, config.augmentation, source=f"augmentation of {config.name}")
+        aside = corpus.split(corpus.recommended[:1])[1]
         try:
             train(
                 config,
-                CorpusBatches(heard, seed=config.seed, augmentation=augmentation, mix=config.mix),
+                heard(config, corpus),
                 out,
                 held_out=CorpusBatches(aside, seed=config.seed, augmentation=no_augmentation()) if watched else None,
                 probes=probes,
@@ -186,8 +185,17 @@ def one_run(
     return {
         **{str(name): float(value) for name, value in metrics_of(out).iloc[-1].items()},
         "seconds": sum(stretch["seconds"] for stretch in stretches),
+        "device": ", ".join(sorted({stretch["device"] for stretch in stretches})),
         **({"stopped": given_up.read_text()} if given_up.exists() else {}),
     }
+
+
+def heard(config: TrainingConfig, corpus: Corpus) -> CorpusBatches:
+    """What training hears of a corpus: all that is not held out."""
+    augmentation = from_mapping(Augmentation, config.augmentation, source=f"augmentation of {config.name}")
+    return CorpusBatches(
+        corpus.split(corpus.recommended)[0], seed=config.seed, augmentation=augmentation, mix=config.mix
+    )
 
 
 def require_length(run: Path, steps: int) -> None:
@@ -304,40 +312,38 @@ def student(values: ArrayLike) -> dict[str, float]:
     return {"estimate": mean, "low": mean - half, "high": mean + half}
 
 
-def compared(ours: ArrayLike, theirs: ArrayLike, groups: Sequence[str] | None = None) -> dict[str, Any]:
-    """Compare two arms seed by seed, and item by item where there are any.
+def compared(ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
+    """Compare two arms seed by seed, and piece by piece where there are any.
 
     Parameters
     ----------
-    ours, theirs : array-like [seeds] or [seeds, items]
+    ours, theirs : array-like [seeds] or [seeds, pieces]
         nan where there is no value.
-    groups
-        Of the items, such as the pieces that excerpts are from.
 
     Returns
     -------
     dict
-        ``ours`` and ``theirs`` [seeds], ``seeds`` (the difference with Student's interval), and ``items`` (with that
-        over groups of items), None where there are none.
+        ``ours`` and ``theirs`` [seeds], ``seeds`` (the difference with Student's interval), and ``pieces`` (with that
+        over pieces), None where there are none.
     """
     values = [np.asarray(side, dtype=np.float64) for side in (ours, theirs)]
     difference = values[0] - values[1]
-    items = None
+    pieces = None
     if difference.ndim == 2:
         missing = np.isnan(difference)
         values = [means(np.where(missing, np.nan, side)) for side in values]
-        found = cluster_bootstrap(difference, groups)
-        items = {name: float(getattr(found, name)) for name in ("estimate", "low", "high")}
+        found = cluster_bootstrap(difference)
+        pieces = {name: float(getattr(found, name)) for name in ("estimate", "low", "high")}
     return {
         "ours": values[0].tolist(),
         "theirs": values[1].tolist(),
         "seeds": student(values[0] - values[1]),
-        "items": items,
+        "pieces": pieces,
     }
 
 
 def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the items of each seed [seeds, items]; nan where there is none."""
+    """Mean over the pieces of each seed [seeds, pieces]; nan where there is none."""
     count = np.isfinite(values).sum(axis=1)
     return np.where(count, np.nansum(values, axis=1) / np.maximum(count, 1), np.nan)
 
@@ -356,9 +362,9 @@ def comparison_table(header: Sequence[str], rows: Iterable[tuple[Sequence[object
     lines = []
     for names, found in rows:
         sides = [with_spread(found[side]) for side in ("ours", "theirs")]
-        items = "" if found["items"] is None else interval(found["items"], digits=3)
-        lines.append([*names, *sides, interval(found["seeds"], digits=3), items])
-    return table([*header, "difference, over seeds", "over held-out music"], lines)
+        pieces = "" if found["pieces"] is None else interval(found["pieces"], digits=3)
+        lines.append([*names, *sides, interval(found["seeds"], digits=3), pieces])
+    return table([*header, "difference, over seeds", "over held-out pieces"], lines)
 
 
 def with_spread(values: Sequence[float]) -> str:
@@ -381,10 +387,12 @@ def budget(runs: Sequence[Mapping[str, Any]], seeds: int) -> str:
         stages.setdefault(int(run["step"]), []).append(run["arm"])
     steps = "; ".join(f"{', '.join(dict.fromkeys(arms))}: {count} steps" for count, arms in stages.items())
     minutes = sum(run["seconds"] for run in runs) / 60
+    devices = ", ".join(sorted({run["device"] for run in runs}))
     return (
-        f"Tiny models, trained for minutes: {model}, {seeds} seeds; {steps}; {minutes:.0f} minutes of training in all. "
+        f"Tiny models, trained for minutes: {model}, {seeds} seeds; {steps}; {minutes:.0f} minutes of training in all "
+        f"({devices}). "
         "What they show need not hold for full-size models trained to the end. Intervals are of 95 %: over seeds, "
-        f"after Student, of {seeds}; over held-out music, from groups of it and for these very seeds. None is "
+        f"after Student, of {seeds}; over held-out pieces, for these very seeds. None is "
         "corrected for the number of comparisons."
     )
 

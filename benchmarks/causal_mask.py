@@ -40,7 +40,7 @@ from _trained import (
     told,
     work_folder,
 )
-from chunk_boundaries import BLOCK, CHUNKWISE, DRIFTING, UNITS, drift, measure, rows
+from chunk_boundaries import CHUNKWISE, DRIFTING, UNITS, drift, measure, rows
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -127,7 +127,7 @@ def comparisons(measured: Measured, runs: Sequence[Mapping[str, Any]], seeds: in
                     np.stack([at_places(measured[arm, seed][method], figure, place) for seed in range(seeds)])
                     for arm in ARMS
                 )
-                columns[f"{figure}_{place}"] = compared(mask, none, blocks(measured[MASK, 0][method]))
+                columns[f"{figure}_{place}"] = compared(mask, none)
         for figure in DRIFTING:
             mask, none = (
                 np.array([measured[arm, seed][method]["drift"][figure]["estimate"] for seed in range(seeds)])
@@ -142,16 +142,9 @@ def comparisons(measured: Measured, runs: Sequence[Mapping[str, Any]], seeds: in
 
 
 def at_places(measured: Mapping[str, Any], figure: str, place: str) -> NDArray[np.float64]:
-    """Values of a figure at all boundaries: inside the chunk behind, or by how much it is higher where chunks meet."""
-    values: NDArray[np.float64] = np.concatenate([np.asarray(one[figure]) for one in measured["of_chunk"].values()])
-    return values[:, 0] - values[:, 1] if place == "rise" else values[:, 1]
-
-
-def blocks(measured: Mapping[str, Any]) -> list[str]:
-    """Boundaries that are taken as dependent."""
-    return [
-        f"{name} {place // BLOCK}" for name, one in measured["of_chunk"].items() for place in range(len(one["seconds"]))
-    ]
+    """Mean over the boundaries of each piece: inside the chunk behind, or by how much more it is where chunks meet."""
+    pieces = [np.asarray(one[figure]) for one in measured["of_chunk"].values()]  # of each [boundaries, 2]
+    return np.array([np.nanmean(one[:, 0] - one[:, 1] if place == "rise" else one[:, 1]) for one in pieces])
 
 
 # What to read

@@ -1,10 +1,11 @@
 """Does one hear where chunks meet, and does decoding drift? Long recordings, decoded with context and without.
 
-Recordings of more than 30 s are encoded once and decoded by each method of the model (two-step, single-step, parallel),
-and chunk by chunk: each chunk from noise of its own, knowing nothing of its neighbours. SI-SDR, log-spectral distance
-and spectral flux beyond that of the reference, where chunks meet and as long in the middle of chunks; the difference
-with a 95 % interval, clustered by blocks of 10 chunks of a recording. Drift: what level and log-spectral distance of a
-chunk are beyond those of the same chunk decoded from the same latents chunk by chunk, which cannot drift, so that the
+The longest recordings, from each collection as many, are encoded once and decoded by each method of the model
+(two-step, single-step, parallel), and chunk by chunk: each chunk from noise of its own, knowing nothing of its
+neighbours. SI-SDR, log-spectral distance and spectral flux beyond that of the reference, where chunks meet and as long
+in the middle of chunks; the difference, and what it is less that of chunk-by-chunk decoding, where the overlap alone
+joins chunks: that is what context does. 95 % intervals over recordings. Drift: what level and log-spectral distance of
+a chunk are beyond those of the same chunk decoded from the same latents chunk by chunk, which cannot drift, so that the
 music's own course is taken off; the slope a minute of one line with an intercept for each recording, in which long
 recordings count most, with a jackknife interval over recordings (none for a single one). The STFT round trip of the
 model, which knows no chunks, shows what the figures are where nothing happens at boundaries.
@@ -22,6 +23,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import islice, zip_longest
 from time import perf_counter
 from typing import Any, get_args
 
@@ -43,7 +45,7 @@ from m2l2_mir.probe.statistics import bootstrap_statistic, cluster_bootstrap
 from m2l2_mir.quality.boundaries import FIGURES, boundary_figures
 
 LEAST_SECONDS = 30.0
-BLOCK = 10  # chunks that are taken as dependent
+SMOOTHED = 10  # chunks, in the figure
 CHUNKWISE = "chunk by chunk"
 ROUND_TRIP = "STFT round trip"
 UNITS = {
@@ -74,6 +76,7 @@ def main() -> None:
             print(f"{row} left out: {error}", file=sys.stderr, flush=True)
     for row, found in measured.items():
         if row not in (ROUND_TRIP, CHUNKWISE) and CHUNKWISE in measured:
+            found["of_context"] = of_context(found["of_chunk"], measured[CHUNKWISE]["of_chunk"])
             found["drift"] = drift(found["of_chunk"], measured[CHUNKWISE]["of_chunk"])
     results = {
         "model": {"name": model.config.name, "weights_id": model.weights_id, "trained": model.trained},
@@ -100,17 +103,21 @@ def read_options() -> argparse.Namespace:
 
 
 def recordings(options: argparse.Namespace, model: Music2Latent2) -> Iterator[tuple[str, Waveform]]:
-    """Give the first long recordings that are not silent, cut to as long as asked for."""
-    config, count = model.config, 0
-    most = round(60 * options.minutes * config.sample_rate)
-    for name, heard in waveforms(held_out(options.data, options.hold_out), config):
-        if count == options.files:
-            return
-        if isinstance(heard, str) or heard.shape[1] < LEAST_SECONDS * config.sample_rate:
+    """Give the longest recordings that are not silent, cut to as long as asked for, from each collection in turn."""
+    rate = model.config.sample_rate
+    most = round(60 * options.minutes * rate)
+    listed = held_out(options.data, options.hold_out)
+    found: dict[str, list[tuple[str, Waveform]]] = {}
+    for name, heard in waveforms(listed[: 4 * options.files] if options.quick else listed, model.config):
+        if isinstance(heard, str) or heard.shape[1] < LEAST_SECONDS * rate:
             continue
         if np.sqrt(np.mean(heard[:, :most] ** 2)) > SILENCE:
-            count += 1
-            yield name, heard[:, :most]
+            longest = found.setdefault(name.split("/")[0], [])
+            longest.append((name, heard[:, :most]))
+            longest.sort(key=lambda one: -one[1].shape[1])
+            del longest[options.files :]
+    turns = (one for turn in zip_longest(*found.values()) for one in turn if one is not None)
+    yield from islice(turns, options.files)
 
 
 # What becomes of a recording
@@ -173,19 +180,34 @@ def measure(
         found[name] = boundary_figures(
             piece, estimated, sample_rate=config.sample_rate, chunk_samples=config.chunk_samples, overlap=config.overlap
         )
-    blocks = np.concatenate(
-        [[f"{name} {place // BLOCK}" for place in range(len(one["level"]))] for name, one in found.items()]
-    )
+    recording = owners(found)
     compared = {}
     for figure in FIGURES:
         at, inside = np.concatenate([one[figure] for one in found.values()]).T
         compared[figure] = {
-            "at": asdict(cluster_bootstrap(at, blocks)),
-            "inside": asdict(cluster_bootstrap(inside, blocks)),
-            "difference": asdict(cluster_bootstrap(at - inside, blocks)),
+            "at": asdict(cluster_bootstrap(at, recording)),
+            "inside": asdict(cluster_bootstrap(inside, recording)),
+            "difference": asdict(cluster_bootstrap(at - inside, recording)),
         }
     listed = {name: {figure: values.tolist() for figure, values in one.items()} for name, one in found.items()}
     return {"compared": compared, "of_chunk": listed, "x_real_time": speed}
+
+
+def owners(found: Recordings) -> list[str]:
+    """Recording of each boundary."""
+    return [name for name, one in found.items() for _ in one["level"]]
+
+
+def of_context(found: Recordings, chunkwise: Recordings) -> dict[str, dict[str, Any]]:
+    """By how much more a figure rises where chunks meet than it does in chunk-by-chunk decoding."""
+    compared = {}
+    for figure in FIGURES:
+        rises = [
+            np.concatenate([np.subtract(*np.transpose(np.asarray(one[figure], np.float64))) for one in side.values()])
+            for side in (found, chunkwise)
+        ]
+        compared[figure] = asdict(cluster_bootstrap(rises[0] - rises[1], owners(found)))
+    return compared
 
 
 def drift(found: Recordings, chunkwise: Recordings) -> dict[str, dict[str, Any]]:
@@ -226,22 +248,30 @@ def summary(results: dict[str, Any]) -> str:
     parts = [
         f"{len(results['recordings'])} recordings, {sum(results['recordings'].values()) / 60:.1f} min, decoded by "
         f"`{model['name']}`, weights {weights}, in chunks of {results['chunk_seconds']:.2f} s. At: where chunks meet; "
-        "inside: as long in the middle of chunks; the difference with a 95 % interval over blocks of 10 chunks. Excess "
-        "flux: rise of the spectrum from frame to frame, beyond that of the reference."
+        "inside: as long in the middle of chunks; of context: the difference less that of chunk-by-chunk decoding, "
+        "where the overlap alone joins chunks. 95 % intervals over recordings. Excess flux: rise of the spectrum from "
+        "frame to frame, beyond that of the reference."
     ]
     for row, found in results["rows"].items():
         if row in (ROUND_TRIP, CHUNKWISE):
             continue
-        rise = found["compared"]["log_spectral_distance"]["difference"]
-        heard = "further" if rise["low"] > 0 else "nearer" if rise["high"] < 0 else "not told to be further or nearer"
+        rise, context = found["compared"]["log_spectral_distance"]["difference"], found["of_context"]
+        heard, does = (
+            "further" if one["low"] > 0 else "nearer" if one["high"] < 0 else "not told to be further or nearer"
+            for one in (rise, context["log_spectral_distance"])
+        )
         noise = "" if model["trained"] else " (untrained weights: no finding)"
-        parts.append(f"{row}: where chunks meet the spectrum is {heard}, by {interval(rise)} dB{noise}.")
+        parts.append(
+            f"{row}: where chunks meet the spectrum is {heard} than inside, by {interval(rise)} dB; compared with "
+            f"chunk-by-chunk decoding it is {does} there, by {interval(context['log_spectral_distance'])} dB{noise}."
+        )
     lines = []
     for row, found in results["rows"].items():
         for figure, compared in found["compared"].items():
             means = [f"{compared[place]['estimate']:.2f}" for place in ("at", "inside")]
-            lines.append([row, UNITS[figure], *means, interval(compared["difference"])])
-    parts.append(table(["", "", "at", "inside", "difference"], lines))
+            context = interval(found["of_context"][figure]) if "of_context" in found else ""
+            lines.append([row, UNITS[figure], *means, interval(compared["difference"]), context])
+    parts.append(table(["", "", "at", "inside", "difference", "of context"], lines))
     slopes = []
     for row, found in results["rows"].items():
         if "drift" in found:
@@ -294,9 +324,9 @@ def draw(results: dict[str, Any]) -> Figure:
 
 
 def smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running mean over a block of chunks; nan where there is nothing."""
+    """Running mean over some chunks; nan where there is nothing."""
     kept = np.isfinite(values)
-    window = np.ones(min(BLOCK, len(values)))
+    window = np.ones(min(SMOOTHED, len(values)))
     total = np.convolve(np.where(kept, values, 0), window, "same")
     with np.errstate(invalid="ignore"):
         return np.asarray(total / np.where(count := np.convolve(kept, window, "same"), count, np.nan))

@@ -26,7 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from _common import argument_parser, interval, machine, table, write_results
@@ -35,7 +35,7 @@ from _distances import distances
 from _held_out import Clip, add_options, listen
 from numpy.typing import NDArray
 
-from m2l2_mir.errors import M2L2Error
+from m2l2_mir.errors import CheckpointError, M2L2Error
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.model.decoding import Method
@@ -73,7 +73,16 @@ PUBLISHED = [
 def main() -> None:
     options = read_options()
     facts = machine()
-    models = [load_model(name, device=options.device) for name in options.model]
+    missing: list[str] = []
+    models = []
+    for name in options.model:
+        try:
+            models.append(load_model(name, device=options.device))
+        except CheckpointError as error:
+            print(error, file=sys.stderr)
+            missing.append(f"{Path(name).name}: its weights could not be loaded")
+    if not models:
+        raise SystemExit(f"no model could be loaded: {'; '.join(missing)}")
     config = models[0].config
     embedders = dict(read_embedder(text, device=str(models[0].device)) for text in options.embedder)
     clips, left_out = listen(options, config, lambda name, excerpts: None)
@@ -81,7 +90,9 @@ def main() -> None:
         raise SystemExit(f"excerpts of {options.seconds:g} s in fewer than 3 pieces; at least 3 are needed")
     rate, with_visqol = config.sample_rate, has_visqol() and not options.no_visqol
     references = {name: [embed(clip.waveform, sample_rate=rate) for clip in clips] for name, embed in embedders.items()}
-    rows, missing = {}, [] if with_visqol else [f"ViSQOL: {INSTALL}"]
+    rows: dict[str, dict[str, Any]] = {}
+    if not with_visqol:
+        missing.append(f"ViSQOL: {INSTALL}")
     for codec in codecs(options, models, missing):
         begun = perf_counter()
         rows[codec.name] = measure(codec, clips, rate, references, embedders, with_visqol)
@@ -150,7 +161,7 @@ def codecs(options: argparse.Namespace, models: Sequence[Music2Latent2], missing
         except M2L2Error as error:
             missing.append(f"{name}: {str(error).replace(folder, 'its folder')}")
     for label, model in labelled(models):
-        for method in dict.fromkeys([default_method(model), PARALLEL]):
+        for method in [PARALLEL] if default_method(model) == PARALLEL else get_args(Method):
             yield latent(model, label, method, sample_rate=config.sample_rate, channels=config.channels)
     yield Codec(
         name="noise with its spectrum and level (floor)",

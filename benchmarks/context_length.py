@@ -10,8 +10,9 @@ longer context costs more time, as each new chunk is decoded together with all o
 
 Measured against the same analysis of the original (_coherence.py): beats, tempo and key kept, and how steady tempo and
 key are beside the original's; and where chunks meet (chunk_boundaries.py): log-spectral distance and excess flux less
-those inside. Rows of another piece's original show what is kept by chance. Each context is compared with that of the
-paper, 2. The paper states the question and no figures.
+those inside. Two floors stand beside: the original of another piece, and noise with the piece's own mean spectrum,
+which keeps its key as far as that is in the spectrum. A decoder no better than these tells nothing about contexts. Each
+context is compared with that of the paper, 2. The paper states the question and no figures.
 
     m2l2 corpus fetch free-music --out music
     m2l2 corpus fetch renders --out renders
@@ -44,7 +45,7 @@ from _trained import (
     told,
     work_folder,
 )
-from causal_mask import at_places, blocks
+from causal_mask import at_places
 from chunk_boundaries import measure
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -53,6 +54,7 @@ from torch import Tensor
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.model.decoding import Method
+from m2l2_mir.quality.baseline import shaped_noise
 from m2l2_mir.quality.reconstruction import other_clips
 
 PAPER = 2
@@ -69,9 +71,10 @@ TITLES = {
     "log_spectral_distance_inside": "log-spectral distance (dB), inside",
 }
 METHODS: tuple[Method, ...] = ("single-step", "two-step")
+OTHER, NOISE = "the original of another piece", "noise with the piece's mean spectrum"
 ASKED = ("beats", "key", "log_spectral_distance")  # what the sentences go by, of the first method
 
-Measured = dict[tuple[str, int], dict[str, dict[str, Any]]]  # (arm, seed) -> method -> figures, by clip or boundary
+Measured = dict[tuple[str, int], dict[str, dict[str, Any]]]  # (arm, seed) -> method -> figures, by piece
 
 
 def main() -> None:
@@ -90,11 +93,10 @@ def main() -> None:
         "clips": [{"piece": clip.piece, "start": clip.start} for clip in clips],
         "seconds": options.seconds,
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
-        "chance": chance(originals),
+        "floors": floors(pieces, originals),
         "compared": comparisons(measured, options.seeds),
         "measured": [
-            {"arm": arm, "seed": seed, "method": method}
-            | {name: found[name] for name in (*COHERENCE, "x_real_time")}  # of boundaries there are thousands
+            {"arm": arm, "seed": seed, "method": method} | found
             for (arm, seed), methods in measured.items()
             for method, found in methods.items()
         ],
@@ -117,7 +119,7 @@ def read_options() -> argparse.Namespace:
 def decoded(
     run: Mapping[str, Any], pieces: dict[str, Waveform], originals: Mapping[str, Course], device: str
 ) -> dict[str, dict[str, Any]]:
-    """Decode all pieces by each method: coherence of each piece, and figures of each boundary."""
+    """Decode all pieces by each method: coherence of each piece, and means of its boundaries."""
     model = load_model(run["weights"], device=device)
     latents = {name: model.encode(piece, model.config.sample_rate) for name, piece in pieces.items()}
     found: dict[str, dict[str, Any]] = {}
@@ -145,7 +147,6 @@ def decoded(
             "log_spectral_distance": at_places(boundaries, "log_spectral_distance", "rise").tolist(),
             "log_spectral_distance_inside": at_places(boundaries, "log_spectral_distance", "inside").tolist(),
             "excess_flux": at_places(boundaries, "excess_flux", "rise").tolist(),
-            "blocks": blocks(boundaries),
             "x_real_time": boundaries["x_real_time"],
         }
     print(f"context {run['arm']}, seed {run['seed']}: measured", flush=True)
@@ -166,17 +167,26 @@ def comparisons(measured: Measured, seeds: int) -> dict[str, dict[str, dict[str,
                     np.array([measured[side, seed][method][figure] for seed in range(seeds)])
                     for side in (arm, str(PAPER))
                 )
-                groups = None if figure in COHERENCE else measured[arm, 0][method]["blocks"]
-                columns[figure] = compared(this, paper, groups)
+                columns[figure] = compared(this, paper)
     return found
 
 
-def chance(originals: Mapping[str, Course]) -> dict[str, float]:
-    """Means of what the original of another piece keeps of each, and of how much steadier it is: 0 but for chance."""
+def floors(pieces: Mapping[str, Waveform], originals: Mapping[str, Course]) -> dict[str, dict[str, float]]:
+    """Means of what is kept of each piece by the original of another, and by noise with its own mean spectrum."""
     courses = list(originals.values())
-    others = other_clips(list(originals), seed=0)
-    found = [figures(one, courses[other]) for one, other in zip(courses, others, strict=True)]
-    return {figure: float(np.nanmean([one[figure] for one in found])) for figure in COHERENCE}
+    rate = TINY.sample_rate
+    instead = {
+        OTHER: [courses[other] for other in other_clips(list(originals), seed=0)],
+        NOISE: [
+            course(shaped_noise(piece, sample_rate=rate, seed=number), rate)
+            for number, piece in enumerate(pieces.values())
+        ],
+    }
+    found = {name: [figures(*both) for both in zip(courses, those, strict=True)] for name, those in instead.items()}
+    return {
+        name: {figure: float(np.nanmean([one[figure] for one in of_pieces])) for figure in COHERENCE}
+        for name, of_pieces in found.items()
+    }
 
 
 # What to read
@@ -192,15 +202,19 @@ def summary(results: dict[str, Any], trained: str) -> str:
         for figure, one in columns.items()
     ]
     speed = [[arm, *(f"{np.median(decoding_speeds(results, arm, method)):.1f}" for method in METHODS)] for arm in ARMS]
-    by_chance = ", ".join(f"{TITLES[figure]} {results['chance'][figure]:.3f}" for figure in ("beats", "tempo", "key"))
+    kept = [
+        [TITLES[figure], *(f"{floor[figure]:.3f}" for floor in results["floors"].values())]
+        for figure in ("beats", "tempo", "key")
+    ]
     return "\n\n".join(
         [
             trained,
             f"Decoded: {len(results['clips'])} excerpts of {results['seconds']:g} s, each of another held-out piece. "
-            f"By chance, from the original of another piece: {by_chance}. The paper states the question, and no "
-            "figures.",
-            *(sentence(arm, methods[METHODS[0]]) for arm, methods in found.items()),
+            "The paper states the question, and no figures.",
+            *(sentence(arm, methods[METHODS[0]], results["floors"]) for arm, methods in found.items()),
             comparison_table(["context", "", "", "this context", f"context of {PAPER}"], lines),
+            "Floors: what else keeps of beats, tempo and key.",
+            table(["", *results["floors"]], kept),
             "Decoding in times real time, median:",
             table(["context", *METHODS], speed),
         ]
@@ -213,13 +227,18 @@ def decoding_speeds(results: dict[str, Any], arm: str, method: Method) -> list[f
     return [speed for run in runs for speed in run["x_real_time"]]
 
 
-def sentence(arm: str, found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The answer for one context, as far as the seeds go."""
-    parts = [
-        f"{TITLES[figure]} {interval(found[figure]['seeds'], digits=3)}"
-        f"{'' if told(found[figure]) else ' (not told apart)'}"
-        for figure in ASKED
-    ]
+def sentence(arm: str, found: Mapping[str, Mapping[str, Any]], floors: Mapping[str, Mapping[str, float]]) -> str:
+    """The answer for one context, as far as the seeds and the decoders go."""
+    parts = []
+    for figure in ASKED:
+        one = found[figure]
+        said = f"{TITLES[figure]} {interval(one['seeds'], digits=3)}"
+        if not told(one):
+            said += " (not told apart)"
+        least = max((floor[figure] for floor in floors.values() if figure in floor), default=-np.inf)
+        if max(np.mean(one["ours"]), np.mean(one["theirs"])) <= least:
+            said += " (both no better than the floor, so that nothing follows)"
+        parts.append(said)
     seeds = len(found[ASKED[0]]["ours"])
     return f"Context of {arm} less {PAPER}, {METHODS[0]}, {seeds} seeds: {'; '.join(parts)}."
 

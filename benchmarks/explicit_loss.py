@@ -40,6 +40,7 @@ from _trained import (
     budget,
     compared,
     comparison_table,
+    heard,
     held_out_clips,
     metrics_of,
     mix_of,
@@ -64,11 +65,14 @@ from m2l2_mir.quality.visqol import has_visqol, visqol
 from m2l2_mir.training.config import TrainingConfig
 from m2l2_mir.training.corpus import Corpus
 from m2l2_mir.training.loop import LOG_EVERY
+from m2l2_mir.training.objective import Objective
 from m2l2_mir.training.run import WEIGHTS
+from m2l2_mir.training.start import start
 
 KEPT, OFF, NEVER = "kept", "switched off", "never"
 FADE = (0.4, 0.5)  # shares of training between which it is switched off
 STEPS = 1500
+ASLEEP = 0.9  # explicit loss of the bands above which an encoder is not awake: 1 is that of the mean of all music
 OF_CLIPS = {
     "log_spectral_distance": "log-spectral distance (dB)",
     "si_sdr": "SI-SDR (dB)",
@@ -90,7 +94,7 @@ TITLES = {**DECODED, **OF_LATENTS}
 FAD, PITCH = f"{METHODS[0]}, fad", "quick_pitch_accuracy"  # what the sentence goes by
 WATCHED = ("explicit_bands", "bounded_std", "consistency")
 
-Measured = dict[tuple[str, int], dict[str, Any]]  # (arm, seed) -> figures: numbers, and of clips [items]
+Measured = dict[tuple[str, int], dict[str, Any]]  # (arm, seed) -> figures: numbers, and of clips [clips]
 
 
 def main() -> None:
@@ -110,10 +114,10 @@ def main() -> None:
         "seconds": options.seconds,
         "fade": FADE,
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
-        "compared": comparisons(measured, [clip.piece for clip in clips], options.seeds),
+        "compared": comparisons(measured, options.seeds),
         "floor": floor(clips, references),
         "woken": [woken(work, seed, options.steps) for seed in range(options.seeds)],
-        "untrained": [untrained(seed) for seed in range(options.seeds)],
+        "untrained": [untrained(seed, corpus, work) for seed in range(options.seeds)],
         "measured": [{"arm": arm, "seed": seed, **found} for (arm, seed), found in measured.items()],
     }
     save_figure(options, draw(work, options.seeds))
@@ -192,7 +196,7 @@ def figures_of_clips(
                 opinions.append(float(visqol(clips[number].waveform, estimated, sample_rate=rate)))
 
         rebuild = decoding(model, embeddings, clips, method)
-        found = measure(rebuild, clips, references, model.config.sample_rate, keep)
+        found, _ = measure(rebuild, clips, references, model.config.sample_rate, keep)
         of_clip = {**found["of_clip"], **({"visqol": opinions} if opinions else {})}
         figures |= {f"{method}, {name}": of_clip[name] for name in OF_CLIPS if name in of_clip}
         figures |= {f"{method}, {name}": found["logmel"][name] for name in OF_SETS}
@@ -203,7 +207,7 @@ def figures_of_clips(
 def floor(clips: Sequence[Clip], references: Sequence[NDArray[np.float64]]) -> dict[str, float]:
     """Figures of noise with mean spectrum and level of each clip: what a decoder has to be better than."""
     rate = TINY.sample_rate
-    found = measure(
+    found, _ = measure(
         lambda number: shaped_noise(clips[number].waveform, sample_rate=rate, seed=number),
         clips,
         references,
@@ -219,19 +223,24 @@ def of_latents(run: Mapping[str, Any]) -> dict[str, float]:
     return {name: run[name] for name in OF_LATENTS if np.isfinite(run.get(name, np.nan))}
 
 
-def untrained(seed: int) -> dict[str, float]:
-    """The monitors' figures for the network before training."""
+def untrained(seed: int, corpus: Corpus, work: Path) -> dict[str, float]:
+    """The monitors' figures for the network that training begins with, its bottleneck fitted to the first windows."""
     probes = monitors(TINY)
-    return {} if probes is None else probes.measure(random_model(TINY, seed))
+    if probes is None:
+        return {}
+    recipe = recipe_of(NEVER, seed, STEPS, model_file(TINY, work), mix_of(corpus))
+    model = random_model(TINY, seed)
+    start(Objective(model.train(), recipe), heard(recipe, corpus), new=True)
+    return probes.measure(model.eval())
 
 
-def comparisons(measured: Measured, pieces: Sequence[str], seeds: int) -> dict[str, Any]:
+def comparisons(measured: Measured, seeds: int) -> dict[str, Any]:
     """Kept less switched off, of every figure that all runs of both have."""
     found = {}
     for name in TITLES:
         if all(name in measured[arm, seed] for arm in (KEPT, OFF) for seed in range(seeds)):
             kept, off = (np.array([measured[arm, seed][name] for seed in range(seeds)]) for arm in (KEPT, OFF))
-            found[name] = compared(kept, off, pieces if kept.ndim == 2 else None)
+            found[name] = compared(kept, off)
     return found
 
 
@@ -266,6 +275,10 @@ def summary(results: dict[str, Any], trained: str) -> str:
     ]
     if not has_visqol():
         parts.append("ViSQOL: visqol-python is not installed.")
+    models = " ".join(f"--model {run['weights']}/{WEIGHTS}" for run in results["runs"])
+    parts.append(
+        f"Probes of the encoders, from the folder of the runs: `m2l2 probe run all --quick {models} --out probes/`"
+    )
     return "\n\n".join(parts)
 
 
@@ -275,10 +288,15 @@ def awake(woken: Sequence[Mapping[str, float] | None]) -> str:
     if not found:
         return ""
     bands, spread = (np.mean([one[name] for one in found]) for name in ("explicit_bands", "bounded_std"))
+    asleep = sum(one["explicit_bands"] > ASLEEP for one in found)
     return (
         f"When it began to fade (step {found[0]['step']}) the explicit loss of the bands had come to {bands:.2f} (1: "
         f"the mean of all music), the standard deviation of the latents was {spread:.2f}; until then the logged losses "
         f"of both arms differ by at most {max(one['apart'] for one in found):.1g}. "
+        + (
+            f"In {asleep} of {len(found)} seeds the encoder had not woken by then: these ask another question. "
+            * (asleep > 0)
+        )
     )
 
 

@@ -10,6 +10,8 @@ bandwidth, a repeat of another) are left out here too.
   statistics, their intervals from leaving out whole pieces; FAD of endless music only with pieces enough (512).
 * Does the decoder go by its latents? Each excerpt is decoded once more from those of an excerpt of another piece, and
   the distances are compared excerpt by excerpt, as they are with those of the floor.
+* Several models: how much further away the others are than the first, method by method, excerpt by excerpt; with
+  `m2l2-small m2l2-small-ordered` the paper's ablation of ordered latents.
 * Latents of all excerpts of the held-out pieces: spread, saturation, dead slots, effective rank, and how much chunks
   have in common with their neighbours.
 
@@ -44,6 +46,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m2l2_mir import audio
+from m2l2_mir.disentangle.arms import check_models
+from m2l2_mir.errors import InputError
 from m2l2_mir.model import spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model, random_model
@@ -51,6 +55,7 @@ from m2l2_mir.model.decoding import Method
 from m2l2_mir.probe.statistics import cluster_bootstrap
 from m2l2_mir.quality import log_spectral
 from m2l2_mir.quality.baseline import shaped_noise
+from m2l2_mir.quality.frechet import fad_difference
 from m2l2_mir.quality.logmel import logmel_embeddings
 from m2l2_mir.quality.reconstruction import clip_figures, other_clips, set_figures
 
@@ -91,9 +96,12 @@ def main() -> None:
     references = [logmel_embeddings(clip.waveform, sample_rate=config.sample_rate) for clip in clips]
 
     measured: dict[str, dict[str, Any]] = {}
+    embedded: dict[str, list[NDArray[np.float64]]] = {}
     for name, rebuild in rows(models, clips, others):
         begun = perf_counter()
-        measured[name] = measure(rebuild, clips, references, config.sample_rate, examples_of(options.audio, name))
+        measured[name], embedded[name] = measure(
+            rebuild, clips, references, config.sample_rate, examples_of(options.audio, name)
+        )
         print(f"{name}: {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
     if options.audio is not None:
         for number, clip in enumerate(clips[:EXAMPLES]):
@@ -118,6 +126,8 @@ def main() -> None:
             }
             for label, _ in labelled(models)
         },
+        "unequal": unequal(options.model),
+        "ablation": ablation([label for label, _ in labelled(models)], measured, embedded, references, pieces),
         "latents": {
             label: latent_figures(torch.cat(parts), excerpt_pieces, model.config)
             for (label, model), parts in zip(labelled(models), latents, strict=True)
@@ -229,8 +239,15 @@ def measure(
     references: Sequence[NDArray[np.float64]],
     rate: int,
     keep: Callable[[int, Array, int], None],
-) -> dict[str, Any]:
-    """Rebuild each clip and compare: figures of each, their means with intervals, figures of the set, speed."""
+) -> tuple[dict[str, Any], list[NDArray[np.float64]]]:
+    """Rebuild each clip and compare: figures of each, their means with intervals, figures of the set, speed.
+
+    Returns
+    -------
+    dict
+    list of np.ndarray [frames, d]
+        Log-mel embeddings of the rebuilt clips.
+    """
     of_clip: list[dict[str, float]] = []
     embeddings, speed = [], []
     for number, clip in enumerate(clips):
@@ -247,7 +264,7 @@ def measure(
         "mean": {name: asdict(cluster_bootstrap(values, pieces)) for name, values in columns.items()},
         "logmel": set_figures(references, embeddings, pieces),
         "x_real_time": speed,
-    }
+    }, embeddings
 
 
 def examples_of(folder: Path | None, row: str) -> Callable[[int, Array, int], None]:
@@ -272,12 +289,51 @@ def further(ours: dict[str, Any], theirs: dict[str, Any], pieces: Sequence[str])
     }
 
 
+def ablation(
+    labels: Sequence[str],
+    measured: dict[str, dict[str, Any]],
+    embedded: dict[str, list[NDArray[np.float64]]],
+    references: Sequence[NDArray[np.float64]],
+    pieces: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """How much further away the other models are than the first, method by method; FAD with intervals over pieces."""
+    found: dict[str, dict[str, Any]] = {}
+    for label in labels[1:]:
+        for method in METHODS:
+            first, other = row_name(labels[0], method), row_name(label, method)
+            sets = (by_piece(one, pieces) for one in (references, embedded[other], embedded[first]))
+            found.setdefault(label, {})[method] = {
+                **further(measured[first], measured[other], pieces),
+                "fad_logmel": fad_difference(*sets),
+            }
+    return found
+
+
+def unequal(names: Sequence[str]) -> list[str]:
+    """What else the other models differ in from the first, beside their latents."""
+    notes = []
+    for other in names[1:]:
+        try:
+            notes += check_models(names[:1], [other])
+        except InputError as error:  # latents of another shape
+            notes.append(str(error))
+    return notes
+
+
+def by_piece(embeddings: Sequence[NDArray[np.float64]], pieces: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Embeddings of clips, those of a piece together."""
+    return [
+        np.concatenate([one for one, owner in zip(embeddings, pieces, strict=True) if owner == piece])
+        for piece in dict.fromkeys(pieces)
+    ]
+
+
 # What to read
 
 
 def summary(results: dict[str, Any]) -> str:
     """What NAME.md says."""
-    parts = [caption(results), reconstruction_table(results)]
+    parts = [caption(results), reconstruction_table(results), *ablation_report(results)]
     for label, controls in results["further"].items():
         for control, found in controls.items():
             name = f"`{label}` {control}" if control == OTHER else control
@@ -291,6 +347,27 @@ def summary(results: dict[str, Any]) -> str:
     for label, found in results["latents"].items():
         parts += latent_report(label, found)
     return "\n\n".join(parts)
+
+
+def ablation_report(results: dict[str, Any]) -> list[str]:
+    """The other models less the first; nothing where there is one model."""
+    parts = []
+    for label, methods in results["ablation"].items():
+        lines = []
+        for method, found in methods.items():
+            difference = {**found["fad_logmel"], "estimate": found["fad_logmel"]["difference"]}
+            rises = [
+                interval(found["rise"][name], digits=digits)
+                for name, digits in (("log_spectral_distance", 2), ("log_spectral_distance_aligned", 2), ("si_sdr", 1))
+            ]
+            lines.append([method, *rises, interval(difference, digits=0)])
+        first = next(iter(results["models"]))
+        parts += [
+            f"`{label}` less `{first}`, the same excerpts paired, 95 % intervals over pieces; one training of each, so "
+            "that this is of these weights and says nothing certain of the kind of latents:",
+            table(["", "log-spectral distance (dB)", "levels aligned (dB)", "SI-SDR (dB)", "fad_logmel"], lines),
+        ]
+    return [*parts, *(f"{note}." for note in results["unequal"])]
 
 
 def caption(results: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 from _common import argument_parser, machine, table, write_results
-from _trained import MIX, monitors, one_run, split_corpus, student
+from _trained import mix_of, monitors, one_run, split_corpus, student
 
 from m2l2_mir.durable import cache_home
 from m2l2_mir.training.config import TrainingConfig
@@ -44,9 +44,10 @@ def main() -> None:
     facts = machine()
     work = options.work or cache_home() / "tiny_pairs"
     config = dataclasses.replace(
-        TrainingConfig.load("low-budget"), model="m2l2-tiny", steps=steps, warmup_steps=min(100, steps), mix=MIX
+        TrainingConfig.load("low-budget"), model="m2l2-tiny", steps=steps, warmup_steps=min(100, steps)
     )
     corpus = split_corpus(options, config.model_config)
+    config = dataclasses.replace(config, mix=mix_of(corpus))
     runs = []
     for seed in range(seeds):
         for arm in ARMS:

@@ -14,6 +14,7 @@ import pytest
 from m2l2_mir.audio import save
 from m2l2_mir.model.checkpoint import load_model, save_model
 from m2l2_mir.probe.fitted import FittedProbe
+from m2l2_mir.probe.predicting import find_fitted
 
 RATE = 16000
 
@@ -124,6 +125,10 @@ def test_several_probes_of_one_embedding_are_applied_together(m2l2, fitted: Path
     code, printed, err = m2l2("predict", tmp_path / "out", music / "new", "--out", tmp_path / "mine.csv")
     assert code == 3, err
     assert printed.count("cross-validated on table:") == 2
+    same = find_fitted(shutil.copytree(fitted.parent, tmp_path / "same") / "genre")
+    shutil.copytree(tmp_path / "same" / "genre", tmp_path / "same" / "older")
+    assert [*same] == ["genre"]
+    assert [*find_fitted(tmp_path / "same")] == [f"{name}/fitted/{card.parent.name}" for name in ("genre", "older")]
     table = pd.read_csv(tmp_path / "mine.csv").set_index("track_id")
     assert table["genre"].equals(table["again"].rename("genre"))
     assert table.loc["high.wav", "genre"] == "high"

@@ -5,8 +5,9 @@ Conventions
 - The *folder* of a track is the one that it was embedded from: its path without its id. Where the id is not the end of
   the path, as in a data set with names of its own, it is the folder that the file lies in.
 - Only tracks of the folders embedded now can turn out to be *lost*: their file is not there, and no file has their
-  name. A lost track whose bytes are found under a new name was renamed, otherwise it is *gone*. What cannot be looked
-  up (a folder without permission, a network drive that fails) counts as there.
+  name; or the file system finds it although it is spelt otherwise now (macOS: Song.wav and song.wav are one file), or
+  by a link. A lost track whose bytes are found under a new name was renamed, otherwise it is *gone*. What cannot be
+  looked up (a folder without permission, a network drive that fails) counts as there.
 - A folder that is found elsewhere with four in five of its tracks has moved, and what it lacks is gone from its new
   place.
 - What may lie on a disk that is not mounted is *absent*, and not taken out: everything where nothing is left of what a
@@ -19,6 +20,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -129,17 +131,18 @@ class Rescan:
         self._excluded = tuple(
             sorted(n for n, track in known.items() if matches(n, exclude) and _below(track.path, self._folders))
         )
-        self._doubled = self._second_names(listing, store)
+        self._doubled, linked = self._second_names(listing, store)
         accounted = self._places.keys() | {*self._excluded, *self._doubled}
         failed = {name for name, _ in listing.failures}
         folders = self._folders | {folder_of(name, known[name].path) for name in self._places if name in known}
         forgotten = {stored_path(folder) for folder in forget}
         self._forgotten = {n for n, track in known.items() if _below(track.path, forgotten) and is_gone(track.path)}
+        certain = self._forgotten | linked | _respelt(self._places, known, accounted)
         self._lost = [
             name
             for name, track in known.items()
             if name not in accounted
-            and (name in self._forgotten or (not _inside(name, failed) and _is_lost(name, track, folders)))
+            and (name in certain or (not _inside(name, failed) and _is_lost(name, track, folders)))
         ]
         self.lost = Lost({name: known[name].audio_sha256 for name in self._lost if known[name].status == "ok"})
         """To be claimed by what reads the files."""
@@ -208,8 +211,11 @@ class Rescan:
         best = {before: places.most_common(1)[0] for before, places in votes.items()}
         return {before: now for before, (now, count) in best.items() if count >= MOVED * missing[before]}
 
-    def _second_names(self, listing: Listing, store: str | os.PathLike[str]) -> tuple[str, ...]:
-        """Tracks of the store whose file is listed under another id, where that may be mended; else refused."""
+    def _second_names(self, listing: Listing, store: str | os.PathLike[str]) -> tuple[tuple[str, ...], set[str]]:
+        """Tracks of the store whose file is listed under another id, where that may be mended; else refused.
+
+        Returns those that the store holds under both names, and those renamed where a link keeps the former name.
+        """
         folders: dict[str, str] = {}
         leaving = set(self._excluded) if self._prune else set()
         others = {
@@ -220,7 +226,7 @@ class Rescan:
             and self._places.get(name) != track.path
             and name not in leaving
         }
-        doubled = []
+        doubled, linked = [], set()
         for file in listing.files:
             name = others.get(real_place(stored_path(file.path), folders), file.track_id)
             if name == file.track_id:
@@ -230,15 +236,20 @@ class Rescan:
             if twice and self._prune:
                 doubled.append(name)
                 continue
+            folder = folder_of(name, self._known[name].path)
+            free = known is None and name not in self._places and name not in self._excluded
+            if free and folder == folder_of(file.track_id, self._places[file.track_id]):
+                linked.add(name)
+                continue
             raise InputError(
                 f"{self._places[file.track_id]} is in {os.fspath(store)} twice, as {name!r} and as {file.track_id!r}: "
                 f"--prune takes {name!r} and its like out"
                 if twice
                 else f"{self._places[file.track_id]} is in {os.fspath(store)} already, as {name!r}, embedded from "
-                f"{folder_of(name, self._known[name].path)}, and would be there again as {file.track_id!r}: embed that "
-                "folder again, or choose another --out"
+                f"{folder}, and would be there again as {file.track_id!r}: embed that folder again, or choose another "
+                "--out"
             )
-        return tuple(sorted(doubled))
+        return tuple(sorted(doubled)), linked
 
 
 def _below(path: str, folders: Collection[str]) -> bool:
@@ -261,6 +272,24 @@ def _unmounted(path: str, folder: str) -> bool:
             return next(entries, None) is None
     except OSError:
         return True
+
+
+def _respelt(places: Mapping[str, str], known: Mapping[str, KnownTrack], accounted: Collection[str]) -> set[str]:
+    """Tracks whose file has another spelling now, where the file system finds it under the former one as well."""
+    alike = {_one_spelling(name): name for name, track in known.items() if name not in accounted and track.path}
+    found = {alike.get(_one_spelling(name)): path for name, path in places.items() if name not in known}
+    return {name for name, path in found.items() if name is not None and _same_file(known[name].path, path)}
+
+
+def _one_spelling(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _same_file(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return False
 
 
 def _is_lost(name: str, track: KnownTrack, folders: set[str]) -> bool:

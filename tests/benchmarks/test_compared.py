@@ -86,5 +86,5 @@ def test_other_models_have_rows_of_their_own(script) -> None:
     missing: list[str] = []
     options = SimpleNamespace(codec=[f"encodec={SCRIPTS}"])
     names = [codec.name for codec in codec_table.codecs(options, [first, other], missing)]
-    assert sum(name.startswith("m2l2-tiny, untrained #2") for name in names) == 2
+    assert sum(name.startswith("m2l2-tiny, untrained #2") for name in names) == 3
     assert [line.partition(":")[0] for line in missing] == ["encodec"]

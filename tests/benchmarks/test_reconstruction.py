@@ -110,7 +110,7 @@ def test_known_codecs(script: ModuleType, held_out: ModuleType) -> None:
     kept = []
 
     def measure(rebuild) -> dict:
-        return script.measure(rebuild, clips, references, RATE, lambda *example: kept.append(example))
+        return script.measure(rebuild, clips, references, RATE, lambda *example: kept.append(example))[0]
 
     itself = measure(lambda number: clips[number].waveform)
     swapped = measure(lambda number: clips[others[number]].waveform)
@@ -126,6 +126,13 @@ def test_known_codecs(script: ModuleType, held_out: ModuleType) -> None:
     assert found["rise"]["log_spectral_distance"]["low"] > 0 > found["rise"]["si_sdr"]["high"]
     assert found["share"]["estimate"] == 1
     assert script.further(itself, itself, pieces)["share"]["estimate"] == 0
+
+    far = [script.logmel_embeddings(0.01 * clip.waveform, sample_rate=RATE) for clip in clips]
+    measured = {f"{name}, {method}": row for name, row in (("a", itself), ("b", swapped)) for method in script.METHODS}
+    embedded = {f"{name}, {method}": row for name, row in (("a", references), ("b", far)) for method in script.METHODS}
+    compared = script.ablation(["a", "b"], measured, embedded, references, pieces)["b"]["two-step"]
+    assert compared["rise"] == found["rise"]
+    assert compared["fad_logmel"]["difference"] > 0
 
     config = ModelConfig.preset("m2l2-tiny")
     model = load_model("random:m2l2-tiny:1", device="cpu")

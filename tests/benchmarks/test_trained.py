@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import math
 from argparse import Namespace
 from collections.abc import Iterator
@@ -80,18 +81,17 @@ def test_intervals_over_seeds_are_of_students_t(script) -> None:
     assert not script.told({"seeds": alone})
 
 
-def test_arms_are_paired_by_seed_and_item(script) -> None:
+def test_arms_are_paired_by_seed_and_piece(script) -> None:
     rng = np.random.default_rng(0)
-    theirs = rng.normal(size=(3, 40)) + 10 * rng.normal(size=40)  # items differ more than arms do
+    theirs = rng.normal(size=(3, 40)) + 10 * rng.normal(size=40)  # pieces differ more than arms do
     ours = theirs + 0.5 + 0.01 * rng.normal(size=(3, 40))
     ours[1, 4] = np.nan  # left out of both
-    groups = [str(item // 2) for item in range(40)]
-    found = script.compared(ours, theirs, groups)
-    for kind in ("seeds", "items"):
+    found = script.compared(ours, theirs)
+    for kind in ("seeds", "pieces"):
         assert found[kind]["low"] < 0.5 < found[kind]["high"]
         assert found[kind]["high"] - found[kind]["low"] < 0.05
     np.testing.assert_allclose(np.subtract(found["ours"], found["theirs"]), np.nanmean(ours - theirs, axis=1))
-    assert script.compared([1, 2, 3], [0, 1, 2])["items"] is None
+    assert script.compared([1, 2, 3], [0, 1, 2])["pieces"] is None
 
 
 def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,9 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
         out.mkdir(exist_ok=True)
         reached = config.steps if given["resume"] else 4
         (out / "state.safetensors").touch()
-        (out / "run.json").write_text(f'{{"stretches": [{{"to_step": {reached}, "of": 10, "seconds": 2.5}}]}}')
+        (out / "run.json").write_text(
+            f'{{"stretches": [{{"to_step": {reached}, "of": 10, "seconds": 2.5, "device": "CPU"}}]}}'
+        )
         (out / "metrics.csv").write_text(f"step,total\n{reached},0.5\n")
         if config.name == "collapsing":
             raise TrainingStopped("the latents have collapsed")
@@ -117,7 +119,7 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
     assert script.one_run(tmp_path / "steady", recipe, corpus, "cpu")["step"] == 4  # cut short
     for _ in range(2):
         found = script.one_run(tmp_path / "steady", recipe, corpus, "cpu")
-        assert found == {"step": 10, "total": 0.5, "seconds": 2.5}
+        assert found == {"step": 10, "total": 0.5, "seconds": 2.5, "device": "CPU"}
     assert [call["resume"] for call in calls] == [False, True]
     script.require_length(tmp_path / "steady", 10)
     script.require_length(tmp_path / "none", 10)

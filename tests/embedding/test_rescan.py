@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 
 from m2l2_mir.audio import save
+from m2l2_mir.dataset.folder import AudioFile, Listing
 from m2l2_mir.embedding import rescan as rescan_module
 from m2l2_mir.embedding.extract import Silent, extract
-from m2l2_mir.embedding.rescan import folder_of, is_gone
+from m2l2_mir.embedding.rescan import Rescan, folder_of, is_gone
 from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.embedding.track import KnownTrack
 from m2l2_mir.errors import InputError
 from m2l2_mir.index.similarity import SimilarityIndex
 from m2l2_mir.model.checkpoint import load_model
@@ -84,6 +86,19 @@ def test_a_renamed_file_takes_its_embedding_along(music, embed, tmp_path):
     assert store.tracks["path"].tolist() == [str(music / name) for name in after]
     _, told = embed(music, keep="chunks")  # the new place and time stamps are known
     assert (told.embedded, told.changes.renamed) == ([], {})
+
+
+def test_another_spelling_is_a_renaming_where_the_file_system_knows_both(tmp_path):
+    former = write(tmp_path / "Album" / "Song.wav", 0)
+    known = {"Album/Song.wav": KnownTrack(path=str(former), status="ok", size_bytes=1, mtime_ns=1, audio_sha256="12ab")}
+    now = tmp_path / "album" / "song.wav"
+    now.parent.mkdir()
+    os.link(former, now)  # one file, found under both names, as where upper and lower case are not told apart
+    listing = Listing(files=(AudioFile(track_id="album/song.wav", path=now),), passed_over=0, failures=())
+    assert Rescan(listing, known, store="st").lost.claim("12ab") == "Album/Song.wav"
+    now.unlink()
+    write(now, 1)  # a file of its own
+    assert Rescan(listing, known, store="st").lost.claim("12ab") is None
 
 
 def test_a_copy_is_no_renaming_and_one_of_two_copies_is(music, embed):
@@ -209,6 +224,16 @@ def test_a_file_is_in_a_store_under_one_name(music, embed, tmp_path):
     assert list(after) == [*before, "copy.wav"]
 
 
+def test_a_folder_renamed_with_a_link_left_behind(music, embed):
+    before, _ = embed(music)
+    (music / "a").rename(music / "new")
+    (music / "a").symlink_to("new")
+    after, told = embed(music)
+    assert told.embedded == []
+    assert told.changes.renamed == {f"a/{number}.wav": f"new/{number}.wav" for number in range(3)}
+    np.testing.assert_equal(after["new/0.wav"], before["a/0.wav"])
+
+
 def test_a_part_of_a_library_can_be_embedded_again(music, embed):
     """What was not asked for is still there, and so a copy of it has not been renamed."""
     top = write(music / "top.wav", 10)
@@ -238,7 +263,7 @@ def test_the_outer_folder_is_refused_after_the_inner_one(music, embed):
 def test_a_store_that_has_a_file_twice_is_mended(music, embed, tmp_path, monkeypatch, m2l2):
     """As stores made before a second name was refused."""
     with monkeypatch.context() as patch:
-        patch.setattr(rescan_module.Rescan, "_second_names", lambda *arguments: ())
+        patch.setattr(rescan_module.Rescan, "_second_names", lambda *arguments: ((), set()))
         embed(music)
         embed(music / "a")
     code, out, _ = m2l2("doctor", tmp_path / "store")

@@ -1,0 +1,93 @@
+"""The experiments that train tiny models compare the right arms, and say no more than the figures hold."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+SEEDS, PIECES = 3, 6
+
+
+@pytest.fixture
+def script(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module(request.param)
+
+
+def of_pieces(mean: float, seed: int) -> list[float]:
+    """Figures of pieces that differ more from each other than arms do."""
+    return (mean + 0.01 * seed + np.arange(PIECES)).tolist()
+
+
+@pytest.mark.parametrize("script", ["explicit_loss"], indirect=True)
+def test_the_explicit_loss_kept_is_compared_with_it_switched_off(script: ModuleType) -> None:
+    means = {script.KEPT: 1.0, script.OFF: 1.5, script.NEVER: 9.0}
+    measured = {
+        (arm, seed): {
+            script.FAD: mean + 0.01 * seed * (arm == script.KEPT),
+            "two-step, si_sdr": of_pieces(mean, seed),
+            **({script.PITCH: mean} if seed or arm != script.OFF else {}),  # one run has none
+        }
+        for arm, mean in means.items()
+        for seed in range(SEEDS)
+    }
+    found = script.comparisons(measured, SEEDS)
+    assert set(found) == {script.FAD, "two-step, si_sdr"}
+    assert found[script.FAD]["seeds"]["estimate"] == pytest.approx(-0.49)
+    assert found[script.FAD]["pieces"] is None
+    assert found["two-step, si_sdr"]["pieces"]["estimate"] == pytest.approx(-0.5)
+    assert "kept is better" in script.sentence(found)
+
+
+@pytest.mark.parametrize("script", ["context_length"], indirect=True)
+def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> None:
+    means = {"1": 0.1, "2": 0.4, "4": 0.4}
+    measured = {
+        (arm, seed): {
+            method: {figure: of_pieces(mean + 0.001 * seed * (arm == "4"), seed) for figure in script.TITLES}
+            for method in script.METHODS
+        }
+        for arm, mean in means.items()
+        for seed in range(SEEDS)
+    }
+    found = script.comparisons(measured, SEEDS)
+    assert set(found) == {"1", "4"}
+    assert found["1"]["two-step"]["key"]["pieces"]["estimate"] == pytest.approx(-0.3)
+    low, high = ({"noise": {"beats": floor, "key": floor}} for floor in (0.0, 10.0))
+    said = [script.sentence(arm, found[arm]["single-step"], low) for arm in ("1", "4")]
+    assert ["not told apart" in one for one in said] == [False, True]
+    assert "nothing follows" not in said[0]
+    assert script.sentence("1", found["1"]["single-step"], high).count("nothing follows") == 2
+
+
+@pytest.mark.parametrize("script", ["causal_mask"], indirect=True)
+def test_boundaries_with_the_mask_are_compared_with_those_without(script: ModuleType) -> None:
+    rises = {script.MASK: 1.0, script.NONE: 3.0}
+    measured = {
+        (arm, seed): {
+            method: {
+                "of_chunk": {
+                    str(piece): {
+                        figure: [[rise + inside + 0.01 * seed, inside] for inside in of_pieces(piece, seed)]
+                        for figure in script.FIGURES
+                    }
+                    for piece in range(PIECES)
+                },
+                "drift": {figure: {"estimate": rise + seed * rise} for figure in script.DRIFTING},
+            }
+            for method in script.METHODS
+        }
+        for arm, rise in rises.items()
+        for seed in range(SEEDS)
+    }
+    found = script.comparisons(measured, [], SEEDS)
+    one = found["two-step"]["log_spectral_distance_rise"]
+    assert one["pieces"]["estimate"] == one["seeds"]["estimate"] == pytest.approx(-2)
+    assert "with the mask, boundaries stand out less" in script.sentence(found)
+    assert found["parallel"]["log_spectral_distance_inside"]["seeds"]["estimate"] == pytest.approx(0)
+    assert "training" not in found
