@@ -107,9 +107,8 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
         out.mkdir(exist_ok=True)
         reached = config.steps if given["resume"] else 4
         (out / "state.safetensors").touch()
-        (out / "run.json").write_text(
-            f'{{"stretches": [{{"to_step": {reached}, "of": 10, "seconds": 2.5, "device": "CPU"}}]}}'
-        )
+        stretch = {"to_step": reached, "of": 10, "seconds": 2.5, "device": "CPU"}
+        (out / "run.json").write_text(json.dumps({"stretches": [stretch]}))
         (out / "metrics.csv").write_text(f"step,total\n{reached},0.5\n")
         if config.name == "collapsing":
             raise TrainingStopped("the latents have collapsed")
