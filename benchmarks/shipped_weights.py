@@ -1,101 +1,74 @@
-"""What models have learnt: pitch, key, tempo and type of dance by linear probe, beside untrained networks.
+"""What trained weights have learnt: is their linear probe above that of untrained networks, and of hand-made features?
 
-The four probes of `m2l2 probe run` at their default size, on data that no model was trained on: held-out instruments,
-grouped pieces and tunes, a soundfont that training has not heard (the notes below the tables say so if there is none).
-Candidate architectures are untrained networks, named by preset or configuration file, of which each seed draws another
-initialisation. The floor is the best of them, shuffled labels and the majority class; the first model reaches a bar
-where it is above every such row by the paired test, adjusted after Holm over all tables of the probe. On tempo the
-tempogram of the whole clip is no bar but a ceiling, as a model hears chunks. Run it without --model to fix the
-untrained rows before training.
+Judges the results of `m2l2 probe run all`, on data that no model was trained on: held-out instruments, grouped pieces
+and tunes, a soundfont that training has not heard (the notes of a probe say so if there is none). What is missing in
+--results is run. The floor of a model is the best of its untrained selves, shuffled labels and the majority class; a
+bar is reached where the model is above every such row by the paired test, adjusted after Holm over all tables of the
+probe. Tests are of the first model: the others have their score. On tempo the tempogram of the whole clip is no bar
+but a ceiling, as a model hears chunks.
 
-Embeddings, hand-made features and finished probes are kept in --work, so that a run that was stopped goes on.
-
-    python benchmarks/shipped_weights.py --untrained m2l2-small --untrained my-candidate.toml
-    python benchmarks/shipped_weights.py --model m2l2-small --untrained m2l2-small --untrained my-candidate.toml
-    python benchmarks/shipped_weights.py --quick
+    m2l2 probe run all --model m2l2-small --model m2l2-small-ordered --out probes
+    python benchmarks/shipped_weights.py --results probes
+    python benchmarks/shipped_weights.py --model m2l2-small --quick
 """
 
 from __future__ import annotations
 
+import json
+import shlex
 import warnings
 from pathlib import Path
 from typing import Any
 
-from _common import argument_parser, cores, machine, table, verdict, write_results
+from _common import argument_parser, machine, table, verdict, write_results
 
-from m2l2_mir.dataset.dataset import load_dataset
 from m2l2_mir.durable import cache_home
 from m2l2_mir.errors import UntrainedWarning
-from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.probe.experiment import MAJORITY, SHUFFLED
-from m2l2_mir.probe.inputs import Extraction, model_name, model_store, store_rows, untrained_rows
-from m2l2_mir.probe.oracles import oracle_rows
-from m2l2_mir.probe.plan import plan_probe
-from m2l2_mir.probe.recipe import find_probe
-from m2l2_mir.probe.rows import Row, hand_made_rows
-from m2l2_mir.probe.running import run_into
-from m2l2_mir.probe.tables import footnotes, section_table
+from m2l2_mir.probe.recipe import probe_names
+from m2l2_mir.probe.request import Request, request_probe
+from m2l2_mir.probe.sources import Sources
 
-PROBES = ("pitch", "key", "tempo", "genre")
-QUICK_PROBES = ("pitch",)
+QUICK_PROBES, QUICK_SEEDS = ("pitch",), 2
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--model", action="append", default=[], metavar="NAME", help="weights to judge; repeatable")
-    parser.add_argument(
-        "--untrained", action="append", default=[], metavar="NAME", help="candidate: preset or config.toml; repeatable"
-    )
-    parser.add_argument("--initialisations", type=int, default=5, help="seeds, of folds too (default: 5)")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--work", type=Path, metavar="DIR", help="kept between runs (default: in the user's cache)")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="of m2l2 probe run (default: in the user's cache)")
+    parser.add_argument("--model", action="append", metavar="M", help="to judge, where --results lacks a probe")
     options = parser.parse_args()
     warnings.simplefilter("ignore", UntrainedWarning)
-    if options.quick and not options.untrained:
-        options.untrained = ["m2l2-tiny"]
-    if not options.model and not options.untrained:
-        parser.error("name something to judge, with --model or --untrained")
-    seeds = min(options.initialisations, 2) if options.quick else options.initialisations
     facts = machine()
-    work = options.work or cache_home() / "shipped_weights"
+    folder = options.results or cache_home() / "shipped_weights" / ("quick" if options.quick else "default")
+    models = options.model or ["m2l2-small"]
     probes = {
-        name: judge(name, options.model, options.untrained, seeds, options.device, work, quick=options.quick)
-        for name in (QUICK_PROBES if options.quick else PROBES)
+        name: results_of(name, folder, models, quick=options.quick)
+        for name in (QUICK_PROBES if options.quick else probe_names())
     }
-    write_results(options, facts, {"initialisations": seeds, "probes": probes}, summary(probes))
+    results = {
+        name: {key: scores[key] for key in ("title", "command", "settings", "sentence")} | {"bars": bars(scores)}
+        for name, scores in probes.items()
+    }
+    write_results(options, facts, {"probes": results}, summary(results))
 
 
-def judge(
-    name: str, models: list[str], untrained: list[str], seeds: int, device: str, work: Path, *, quick: bool
-) -> dict[str, Any]:
-    """Run one probe, or take it from an earlier run with the same settings, and see which bars are reached."""
-    name, recipe = find_probe(name)
-    dataset = load_dataset(recipe.dataset, size="quick" if quick else "default")
-    plan = plan_probe(name, recipe, dataset, seeds=seeds)
-    extraction = Extraction(device=device, cache=work / "embeddings")
-    plan.dataset.render(jobs=cores())
-    rows: list[Row] = []
-    for model in models:
-        rows += store_rows(model_store(model, plan.dataset, extraction), model_name(model), plan.dataset)
-    candidates = [(one, candidate(one)) for one in untrained]
-    rows += untrained_rows(candidates, plan.dataset, seeds=seeds, extraction=extraction)
-    rows += hand_made_rows(plan.dataset.tracks["path"].astype(str).tolist(), jobs=cores())
-    rows += oracle_rows(plan.dataset, plan.recipe.oracles)
-    results = work / "results"
-    scores, _ = run_into(results, plan, rows, command="benchmarks/shipped_weights.py", overwrite=True)
-    return scores | {"bars": bars(scores)}
-
-
-def candidate(name: str) -> ModelConfig:
-    return ModelConfig.from_toml(name) if name.endswith(".toml") else ModelConfig.preset(name)
+def results_of(name: str, folder: Path, models: list[str], *, quick: bool) -> dict[str, Any]:
+    """Results of a probe, which is run if they are not there."""
+    found = folder / name / "scores.json"
+    if not found.is_file():
+        command = ["m2l2", "probe", "run", name, *(part for model in models for part in ("--model", model))]
+        size = {"size": "quick", "seeds": QUICK_SEEDS} if quick else {}
+        request_probe(
+            name,
+            Request(sources=Sources(models=models), out=folder, command=shlex.join(command), say=print, **size),
+        )
+    scores: dict[str, Any] = json.loads(found.read_text())
+    return scores
 
 
 def bars(scores: dict[str, Any]) -> list[dict[str, Any]]:
-    """For the first model, the rows that it has to be above and those that the paired test does not say it is above."""
+    """Scores of all models; for the first, what it has to be above, and of this what no test says that it is above."""
     section, kinds = scores["sections"][0], {row["name"]: row["kind"] for row in scores["rows"]}
-    model = next((row for row in kinds if kinds[row] == "model"), None)
-    if model is None:
-        return []
     found = {line["row"]: line["estimate"] for line in section["scores"] if line["metric"] == section["primary"]}
     below = {line["row"] for line in section["comparisons"] if not line["mark"] and line["difference"] < 0}
     ceiling = {"tempogram"} if scores["probe"] == "tempo" else set()  # it hears the whole clip, a model chunks of it
@@ -103,34 +76,41 @@ def bars(scores: dict[str, Any]) -> list[dict[str, Any]]:
         "floor": [row for row in kinds if kinds[row] == "untrained" or row in (SHUFFLED, MAJORITY)],
         "hand-made": [row for row in kinds if kinds[row] == "hand-made" and row not in ceiling],
     }
-    line: dict[str, Any] = {"model": model, "score": found[model]}
+    lines: list[dict[str, Any]] = [{"model": row, "score": found[row]} for row in kinds if kinds[row] == "model"]
     for name, rows in groups.items():
         best = max(rows, key=found.__getitem__)
-        line[name] = {"best": best, "score": found[best], "not above": [row for row in rows if row not in below]}
-    return [line]
+        lines[0][name] = {"best": best, "score": found[best], "not above": [row for row in rows if row not in below]}
+    return lines
 
 
 def summary(probes: dict[str, Any]) -> str:
-    """Say it for a person: how each model stands to what it has to be above, then all rows."""
+    """Say it for a person: how each model stands to what it has to be above, and each probe in a sentence."""
     lines = [
-        [scores["title"], line["model"], f"{line['score']:.3f}", *reached(line["floor"]), *reached(line["hand-made"])]
+        [
+            scores["title"],
+            line["model"],
+            f"{line['score']:.3f}",
+            *(part for bar in ("floor", "hand-made") for part in reached(line.get(bar))),
+        ]
         for scores in probes.values()
         for line in scores["bars"]
     ]
     header = ["probe", "model", "score", "best of the floor", "above the floor", "best hand-made", "above hand-made"]
-    parts = [table(header, lines)] if lines else []
-    for scores in probes.values():
-        for section in scores["sections"]:
-            shown = section_table(scores, section)
-            parts.append(f"## {scores['title']}, split {section['split']}, read-out {section['readout']}")
-            parts.append(table(list(shown.columns), shown.to_numpy().tolist()))
-            parts.append("\n".join(f"* {note}" for note in footnotes(scores, section)))
-        parts.append(scores["sentence"] + ".")
-    return "\n\n".join(parts)
+    commands = dict.fromkeys(scores["command"] for scores in probes.values())
+    return "\n\n".join(
+        [
+            table(header, lines),
+            "\n".join(f"* {scores['sentence']}" for scores in probes.values()),
+            f"Results judged: {', '.join(f'`{command}`' for command in commands)}; all rows, with intervals and every "
+            "comparison: [probes/](probes/table.md).",
+        ]
+    )
 
 
-def reached(bar: dict[str, Any]) -> list[str]:
+def reached(bar: dict[str, Any] | None) -> list[str]:
     """The best row of a bar, and whether the model is above all of its rows."""
+    if bar is None:
+        return ["", ""]
     rest = ", ".join(bar["not above"])
     return [f"{bar['best']} {bar['score']:.3f}", f"{verdict(False)}: {rest}" if rest else verdict(True)]
 
