@@ -51,7 +51,10 @@ def disentangle(
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A small set and few draws of the nulls: to try it.")] = False,
     full: Annotated[
-        bool, typer.Option("--full", help="More draws, the metrics of single dimensions, and --swaps.")
+        bool,
+        typer.Option(
+            "--full", help="More draws, --swaps, and the metrics of single dimensions (half an hour a model)."
+        ),
     ] = False,
     swaps: Annotated[
         bool, typer.Option("--swaps", help="Give a slot of one clip to another, decode, and hear what moves along.")

@@ -1,8 +1,9 @@
 """What each slot of a set-valued embedding means, and each dimension: scores, what chance gives, intervals.
 
 Arrays in, dicts out. Start with :func:`slot_scores`, and :func:`counterfactual_scores` where pairs of items differ in
-one factor; the metrics of single dimensions are in modules of their names, and what the command ``m2l2 disentangle``
-adds in :mod:`m2l2_mir.disentangle.run`.
+one factor; the metrics of single dimensions are in modules of their names. Slot index, stability and collapse are in
+:mod:`m2l2_mir.disentangle.identity`, decoder swaps in :mod:`m2l2_mir.disentangle.intervention`, and what the command
+``m2l2 disentangle`` adds in :mod:`m2l2_mir.disentangle.run`.
 """
 
 from m2l2_mir.disentangle.counterfactual import counterfactual_scores

@@ -35,7 +35,7 @@ from m2l2_mir.disentangle.nulls import LEAST_ROOM, normalised
 from m2l2_mir.disentangle.paired import sign_flip_p, spread_of
 from m2l2_mir.errors import InputError
 
-__all__ = ["MARGIN", "PAIRS", "SCORES", "Arm", "compare_arms"]
+__all__ = ["LEVEL", "MARGIN", "PAIRS", "SCORES", "Arm", "compare_arms"]
 
 SCORES = ("P1 D", "P1 C", "P2 D", "P2 C")
 MARGIN = 0.05  # within which two scores are held to be equal

@@ -16,6 +16,7 @@ from typing import Any
 from m2l2_mir.disentangle.compare import MARGIN, PAIRS
 
 __all__ = [
+    "DECIDING",
     "DECISIONS",
     "LEAST_TOLD",
     "Verdict",

@@ -2,8 +2,9 @@
 
     N[j, f] = I(z_j; f) / H(f)      from 20 quantile bins, less its bias (:mod:`m2l2_mir.disentangle.mutual`)
 
-beside N of the same code in one random basis (:func:`m2l2_mir.disentangle.nulls.rotated`), which is what a map without
-any order of its own looks like. It sees one dimension at a time: what several tell together only, it does not show.
+beside N of the same code in one random basis (:func:`m2l2_mir.disentangle.nulls.rotations`), which is what a map
+without any order of its own looks like. It sees one dimension at a time: what several tell together only, it does not
+show.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from m2l2_mir.disentangle.bases import standardised
 from m2l2_mir.disentangle.blocks import Block
 from m2l2_mir.disentangle.factors import Column, read_factors
 from m2l2_mir.disentangle.mutual import entropies, mutual_information
-from m2l2_mir.disentangle.nulls import rotated
+from m2l2_mir.disentangle.nulls import Nulls, rotations
 from m2l2_mir.disentangle.sources import Source
 
 __all__ = ["dimension_map", "dimension_table"]
@@ -48,9 +50,9 @@ def dimension_map(source: Source, blocks: Sequence[Block], *, seed: int = 0) -> 
     for block in blocks:
         code = np.asarray(source.slots_of(block.track_ids), dtype=np.float64).reshape(len(block.track_ids), -1)
         columns = read_factors(block.factors, block.schema, items=len(code))
-        [basis] = rotated(code, 1, np.random.default_rng(seed))
+        [turn] = rotations(code.shape[1], Nulls(rotations=1, seed=seed))
         own.append(_shares(code, columns))
-        turned.append(_shares(basis, columns))
+        turned.append(_shares(standardised(code) @ turn, columns))
     return {
         "factors": [name for block in blocks for name in block.names],
         "width": source.shape[1],

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from m2l2_mir.disentangle.bases import standardised
 from m2l2_mir.disentangle.factors import Column, Factor, read_factors
-from m2l2_mir.disentangle.nulls import Nulls, against_null, permuted_rows, rotated
+from m2l2_mir.disentangle.nulls import Nulls, against_null, permuted_rows, rotations
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import group_codes
 from m2l2_mir.probe.selection import inner_folds
@@ -84,8 +85,9 @@ def with_nulls(
     names = [name for name, value in found.items() if isinstance(value, float)]
     rng = np.random.default_rng(nulls.seed)
     draws: dict[str, list[dict[str, Any]]] = {"rotation": [], "permutation": []}
-    for turned in rotated(code, nulls.rotations, rng):
-        draws["rotation"].append(measure(turned, columns, nuisance))
+    standard = standardised(code)
+    for turn in rotations(code.shape[1], nulls):
+        draws["rotation"].append(measure(standard @ turn, columns, nuisance))
     rows = [permuted_rows(column.codes, nuisance, nulls.permutations, rng) for column in columns]
     for draw in range(nulls.permutations):
         permuted = [column.taken(of[draw]) for column, of in zip(columns, rows, strict=True)]

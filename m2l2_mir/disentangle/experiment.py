@@ -42,7 +42,7 @@ from m2l2_mir.errors import InputError
 
 __all__ = ["FORMAT", "Analysis", "run_analysis"]
 
-FORMAT = 3
+FORMAT = 4
 FOLDS = 5
 NATIVE_NULLS = Nulls(rotations=20, permutations=50)  # at most, of sources of a hundred slots and more
 

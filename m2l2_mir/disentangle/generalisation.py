@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from m2l2_mir.disentangle.bases import evened
 from m2l2_mir.disentangle.evidence import blocks_of
 from m2l2_mir.disentangle.factors import Factor, read_factors
 from m2l2_mir.disentangle.information import Probes, dealt
@@ -97,7 +98,7 @@ def unseen_combinations(
     given = np.asarray(slots, dtype=np.float64)
     if given.ndim != 3 or not given.size or not np.isfinite(given).all():
         raise InputError(f"slots have shape {list(given.shape)}; give finite values [n, K, d]")
-    n = len(given)
+    n, code = len(given), evened(given).reshape(1, len(given), -1)
     columns = read_factors(factors, schema, items=n)
     if len(columns) < 2:
         raise InputError("one factor has no combinations; give two or more")
@@ -116,7 +117,7 @@ def unseen_combinations(
                 tested = parts == part
                 if np.bincount(fold[~tested], minlength=folds).min() < LEAST_TRAINING:
                     continue
-                probes = Probes(given.reshape(1, n, -1), fold, ~tested)
+                probes = Probes(code, fold, ~tested)
                 for read in beside:
                     losses, prior = probes.losses(columns[read])
                     sums[read, unseen] += np.stack([losses[0, 0], prior[0]])[:, tested] @ belongs[tested]

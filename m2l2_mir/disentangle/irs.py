@@ -7,7 +7,7 @@ How little a dimension moves, in the worst case, while the factor that it tells 
 items must hold many values of the other factors for each value of one.
 
 Known failures: about the same for a perfect code and for one whose dimensions all hold the same factor; far below 1
-for a perfect code beside dimensions of noise, and .3 for noise alone; a dimension of rare large values counts as
+for a perfect code beside dimensions of noise, and about .25 for noise alone; a dimension of rare large values counts as
 robust, as the largest deviation is the denominator; it depends on the scale of dimensions.
 Source: R. Suter et al., "Robustly disentangled causal mechanisms", ICML 2019, in the form for finite sets with the 99th
 percentile in place of the largest deviation, which F. Locatello et al. (ICML 2019) made common.

@@ -10,6 +10,7 @@ from typing import Any
 
 import m2l2_mir
 from m2l2_mir.disentangle.blocks import Block
+from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.disentangle.sources import Source
 from m2l2_mir.durable import write_json
 from m2l2_mir.errors import InputError
@@ -44,6 +45,7 @@ def kept_lines(
         The file is damaged.
     """
     of = [
+        FORMAT,
         m2l2_mir.__version__,
         what,
         source.name,

@@ -133,22 +133,40 @@ def _rotated(what: str, drawn: NDArray[np.float64]) -> dict[str, float]:
 
 
 def factor_lines(row: str, measured: Sequence[Measured]) -> list[dict[str, Any]]:
-    """A line for each factor: information of all slots, redundancy, equivariance, invariance."""
+    """A line for each factor: information of all slots, redundancy, equivariance, invariance, with 95 % intervals.
+
+    ``..._low`` and ``..._high`` are over groups, ``redundancy_rotated`` and ``invariance_rotated`` means of rotations.
+    """
     lines = []
     for one in measured:
-        whole, changes = one.whole.matrix[0], one.pairs.matrix
         for column, name in enumerate(one.whole.names):
-            line = {
-                "row": row,
-                "factor": name,
-                "information": whole[column],
-                "redundancy": one.arrays["redundancy"][column],
-            }
+            K = one.slots.matrix.shape[0]
+            whole, each = _mean_of_slots(one.whole, column), _mean_of_slots(one.slots, column)
+            shared = [K * own - told for own, told in zip(each, whole, strict=True)]
+            line: dict[str, Any] = {"row": row, "factor": name}
+            line |= _with_interval("information", whole, (0.0, 1.0))
+            line |= _with_interval("redundancy", shared, (-1.0, float(K)))
+            if len(drawn := one.slots.rotations):  # all slots of a rotated code tell what all slots of the code do
+                line["redundancy_rotated"] = float(K * drawn[..., column].mean() - whole[0])
             if name in one.pairs.names:
                 pair = one.pairs.names.index(name)
-                line |= {
-                    "equivariance": one.arrays["equivariance"][pair],
-                    "invariance": 1 - changes[:, pair].mean() / 2,
-                }
+                names = ("equivariance", "equivariance_low", "equivariance_high")
+                line |= dict(zip(names, map(float, one.arrays["equivariance"][:, pair]), strict=True))
+                stayed = [1 - moved / 2 for moved in _mean_of_slots(one.pairs, pair)]
+                line |= _with_interval("invariance", stayed, (-np.inf, 1.0))
+                if len(drawn := one.pairs.rotations):
+                    line["invariance_rotated"] = float(1 - drawn[..., pair].mean() / 2)
             lines.append(line)
     return lines
+
+
+def _mean_of_slots(evidence: Evidence, column: int) -> list[NDArray[np.float64]]:
+    """Of one factor: a number, and without each block [blocks]."""
+    return [part[..., column].mean(axis=-1) for part in (evidence.matrix, evidence.left_out)]
+
+
+def _with_interval(name: str, values: list[NDArray[np.float64]], bounds: tuple[float, float]) -> dict[str, float]:
+    """Of an estimate, and of the same without each block."""
+    estimate = float(values[0])
+    low, high = spread_of(estimate, values[1]).interval(estimate, bounds=bounds)
+    return {name: estimate, f"{name}_low": low, f"{name}_high": high}

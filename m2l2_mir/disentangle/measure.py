@@ -45,7 +45,8 @@ class Measured:
     pairs
         P2; without columns where there are no pairs.
     arrays
-        ``unique`` [K, F], ``redundancy`` and ``moved`` [F] of slot scores, ``equivariance`` of each factor of `pairs`.
+        ``unique`` [K, F] and ``moved`` [F] of slot scores; ``equivariance`` [3, F] of each factor of `pairs`, with the
+        ends of its interval.
     """
 
     slots: Evidence
@@ -128,12 +129,12 @@ def measure(block: Block, slots_of: SlotsOf, *, nulls: Nulls = NULLS, folds: int
             **counts,
         ),
         pairs=pairs,
-        arrays={**{name: found[name] for name in ("unique", "redundancy", "moved")}, "equivariance": followed},
+        arrays={"unique": found["unique"], "moved": found["moved"], "equivariance": followed},
     )
 
 
 def _pairs(block: Block, slots_of: SlotsOf, reference: Floats, nulls: Nulls) -> tuple[Evidence, Floats]:
-    """P2 with its nulls, and the equivariance of its factors; without columns where there are no pairs."""
+    """P2 with its nulls, and the equivariance [3, F] of its factors; without columns where there are no pairs."""
     pairs, number = block.pairs, reference.shape[1]
     if pairs.empty:
         matrix, none = np.zeros((number, 0)), np.zeros((0, number, 0))
@@ -147,7 +148,7 @@ def _pairs(block: Block, slots_of: SlotsOf, reference: Floats, nulls: Nulls) -> 
             items=0,
             groups=0,
         )
-        return empty, np.zeros(0)
+        return empty, np.zeros((3, 0))
     before = np.asarray(slots_of(pairs["before"].tolist()), dtype=np.float64)
     after = np.asarray(slots_of(pairs["after"].tolist()), dtype=np.float64)
     changed, groups = pairs["changed"].to_numpy(dtype=object).astype(str), pairs["group"].tolist()
@@ -164,8 +165,8 @@ def _pairs(block: Block, slots_of: SlotsOf, reference: Floats, nulls: Nulls) -> 
             reference=reference,
             groups=[group for group, kept in zip(groups, here, strict=True) if kept],
         )
-        followed.append(one["equivariance"])
-    return found.of(names), np.array(followed)
+        followed.append((one["equivariance"], *one["interval"]))
+    return found.of(names), np.array(followed).T
 
 
 def _read(held: Any, part: str) -> Evidence:

@@ -9,10 +9,17 @@ from typing import Any
 
 import pandas as pd
 
-from m2l2_mir.disentangle.decision import plain
 from m2l2_mir.disentangle.figures import AnalysisFigure, identity_figures, map_figure, row_figures, swap_figures
 from m2l2_mir.disentangle.report_parts import card, notes_list, wide_table
-from m2l2_mir.disentangle.results import SWAPS, comparison_table, footnotes, read_results, score_table, strata_of
+from m2l2_mir.disentangle.results import (
+    COMPARED,
+    SWAPS,
+    comparison_table,
+    footnotes,
+    read_results,
+    score_table,
+    strata_of,
+)
 from m2l2_mir.disentangle.side_sections import (
     classics_section,
     generalisation_section,
@@ -21,6 +28,7 @@ from m2l2_mir.disentangle.side_sections import (
     seeds_section,
     swap_section,
 )
+from m2l2_mir.disentangle.side_tables import factor_table
 from m2l2_mir.disentangle.words import slot_sentences, slot_table
 from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import InputError
@@ -90,7 +98,7 @@ def write_report(out: Path) -> Path:
         matching = found.get("matching") if number == 0 else None
         drawn = identity_figures(found["identity"][name], matching)
         figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
-        sections.append(identity_section(name, found["identity"][name], matching, drawn, number))
+        sections.append(identity_section(name, found, matching, drawn, number))
     if any((seeds := found.get("seeds") or {}).values()):
         sections.append(seeds_section(seeds))
     for number, (name, swaps) in enumerate(found.get("swaps", {}).items()):
@@ -99,8 +107,8 @@ def write_report(out: Path) -> Path:
         drawn = swap_figures(swaps["plans"])
         figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
         sections.append(swap_section(swaps, drawn, number, out / SWAPS))
-    if classics := found.get("classics"):
-        sections.append(classics_section(classics))
+    if found.get("classics"):
+        sections.append(classics_section(found))
     sections += [_heard_section(found), _reproduce_section(found, out)]
     untrained = [row["name"] for row in found["rows"] if row["kind"] == "model" and not row["trained"]]
     text = page.page(
@@ -144,14 +152,7 @@ def _found_section(found: Mapping[str, Any]) -> str:
         blocks += [
             f"<p>First: {escape(', '.join(compared['first']))}. Second: {escape(', '.join(compared['second']))}.</p>",
             wide_table(comparison_table(found), text_columns=2),
-            notes_list(
-                [
-                    "Differences of scores normalised by each model's own random rotations; intervals from leaving out "
-                    "the same groups of clips in both, fitted again",
-                    "p, and p (Holm) over D of strata beside the primary one: from 8 pairs of seeds on; with fewer, "
-                    "intervals speak of these checkpoints, and are not adjusted for the number of strata",
-                ]
-            ),
+            notes_list(COMPARED),
         ]
     notes = [f"{name}: {text}" for name, text in READING.items()]
     blocks.append(notes_list([*notes, READING_STRATA] if len(strata_of(found)) > 1 else notes))
@@ -182,17 +183,15 @@ def _score_section(found: Mapping[str, Any], stratum: str) -> str:
 
 
 def _told_section(found: Mapping[str, Any]) -> str:
-    columns = ("information", "redundancy", "equivariance", "invariance")
-    lines = [
-        {"row": line["row"], "factor": line["factor"], **{name: plain(line.get(name)) for name in columns}}
-        for line in found["told"]
-    ]
     notes = [
-        "information: of all slots together; redundancy: sum over slots less that",
-        "equivariance: share of the change of the embedding that follows from the change of the factor, held out",
+        "In brackets 95 % over groups, as below the table of scores; rotated: the mean of the random rotations of the "
+        "same code",
+        "information: of all slots together, which rotations leave as it is; redundancy: sum over slots less that",
+        "equivariance: share of the change of the embedding that follows from the change of the factor, held out, so "
+        "that chance gives 0",
         "invariance: 1 less half the squared change in units of variance, averaged over slots: 1 is no change at all",
     ]
-    return page.section("Factor by factor", wide_table(pd.DataFrame(lines), text_columns=2), notes_list(notes))
+    return page.section("Factor by factor", wide_table(factor_table(found), text_columns=2), notes_list(notes))
 
 
 def _heard_section(found: Mapping[str, Any]) -> str:
@@ -231,7 +230,7 @@ def _reproduce_section(found: Mapping[str, Any], out: Path) -> str:
         "How to make it again",
         f"<pre>{escape(found.get('command') or f'm2l2 disentangle --out {out}')}</pre>",
         page.definitions(facts),
-        intro="What is there already is kept. All numbers are in scores.csv, matrices in cells.parquet.",
+        intro="What is there already is kept. All numbers are in CSV and Parquet files, all tables in table.tex.",
     )
 
 

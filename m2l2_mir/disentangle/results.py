@@ -2,28 +2,39 @@
 
 Conventions
 -----------
-* ``OUT/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row, stratum and score),
-  ``cells.parquet`` (a line for each row, slot and factor), ``dimensions.parquet`` (a line for each dimension and
-  factor), ``unseen.csv`` (combinations that were not heard), ``table.md``, ``table.tex``, ``figures/`` and
-  ``report.html`` (:mod:`m2l2_mir.disentangle.report`), ``swaps/``, examples of decoder swaps where they were made, and
-  ``parts/``, the measurements, which a later run takes up.
+* ``OUT/`` holds ``scores.json`` (everything), ``scores.csv`` (a line for each row, stratum and score), ``factors.csv``
+  (for each row and factor), ``cells.parquet`` (for each row, slot and factor), ``dimensions.parquet`` (for each
+  dimension and factor), ``unseen.csv`` (combinations that were not heard), ``identity.csv`` (for each slot),
+  ``classics.csv`` (metrics of single dimensions) and ``swaps.parquet`` (decoder swaps, for each slot and attribute),
+  which are empty where they were not made, ``table.md``, ``table.tex``, ``figures/`` and ``report.html``
+  (:mod:`m2l2_mir.disentangle.report`), ``swaps/``, examples of decoder swaps where they were made, and ``parts/``, the
+  measurements, which a later run takes up.
 * ``scores.json`` is written last and removed first: a folder without it is unfinished.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from m2l2_mir.disentangle.compare import SCORES
+from m2l2_mir.disentangle.compare import PAIRS, SCORES
 from m2l2_mir.disentangle.decision import LEAST_TOLD, is_undefined, plain, signed
 from m2l2_mir.disentangle.dimension_maps import dimension_table
 from m2l2_mir.disentangle.experiment import FORMAT
+from m2l2_mir.disentangle.side_tables import (
+    classics_table,
+    factor_table,
+    generalisation_table,
+    identity_frame,
+    identity_table,
+    swap_frame,
+    swap_tables,
+)
 from m2l2_mir.disentangle.words import slot_table
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
@@ -31,10 +42,10 @@ from m2l2_mir.probe.results import plain as plain_values
 from m2l2_mir.report.paper import latex_table, markdown_table
 
 __all__ = [
+    "COMPARED",
     "SWAPS",
     "comparison_table",
     "footnotes",
-    "generalisation_table",
     "read_results",
     "score_table",
     "strata_of",
@@ -49,6 +60,17 @@ TITLES = {
     "P2 C": "counterfactual: C",
     "information": "information of all slots",
 }
+COMPARED = (
+    "Differences of scores normalised by each model's own random rotations; intervals from leaving out the same groups "
+    "of clips in both, fitted again",
+    f"p from {PAIRS} pairs of seeds on; with fewer, intervals speak of these checkpoints, and are not adjusted for "
+    "their number",
+    "first is: by D of the primary stratum on both measures and against time bases, which must all hold and so are not "
+    "adjusted; by p (Holm) for D of the strata beside it, a family of their own; equal within the margin by the "
+    "interval alone",
+    "Completeness, information and the stratum of all factors are described and not tested beyond what the decision "
+    "asks of them, nor is, where there is no p, D of strata beside the primary one",
+)
 
 
 def write_results(out: Path, found: Mapping[str, Any], *, command: str = "") -> None:
@@ -77,9 +99,14 @@ def write_results(out: Path, found: Mapping[str, Any], *, command: str = "") -> 
         unseen = [{**line, "beside": " ".join(line["beside"])} for line in values.get("unseen", [])]
         dimensions = dimension_table(values.get("dimensions", {}))
         write_durably(out / "dimensions.parquet", lambda file: dimensions.to_parquet(file, index=False))
+        swaps = swap_frame(values)
+        write_durably(out / "swaps.parquet", lambda file: swaps.to_parquet(file, index=False))
         for name, text in (
             ("scores.csv", pd.DataFrame(values["scores"]).to_csv(index=False)),
+            ("factors.csv", pd.DataFrame(values["told"]).to_csv(index=False)),
             ("unseen.csv", pd.DataFrame(unseen).to_csv(index=False)),
+            ("classics.csv", pd.DataFrame(values.get("classics", [])).to_csv(index=False)),
+            ("identity.csv", identity_frame(values).to_csv(index=False)),
             ("table.md", _markdown(values)),
             ("table.tex", _latex(values)),
         ):
@@ -184,7 +211,7 @@ def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.Dat
                     "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
                     "p": _p(line["p"], 10_000),
                     "p (Holm)": _p(line.get("p_holm"), 10_000),
-                    "first is": mark,
+                    "first is": mark if line["tested"] else "",
                 }
             )
     table = pd.DataFrame(lines)
@@ -192,24 +219,6 @@ def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.Dat
         table = table[table["stratum"] == compared["primary"]].drop(columns=["stratum", "p (Holm)", "first is"])
         table["score"] = table["score"].map({title: what for what, title in TITLES.items()})
     return table
-
-
-def generalisation_table(found: Mapping[str, Any]) -> pd.DataFrame:
-    """Information of factors on combinations that training heard and on such as it did not, as text."""
-    return pd.DataFrame(
-        [
-            {
-                "row": line["row"],
-                "factor": line["factor"],
-                "beside": ", ".join(line["beside"]),
-                "seen": plain(line["seen"]),
-                "unseen": plain(line["unseen"]),
-                "difference": "?" if is_undefined(line["difference"]) else signed(line["difference"]),
-                "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
-            }
-            for line in found.get("unseen", [])
-        ]
-    )
 
 
 def strata_of(found: Mapping[str, Any]) -> list[str]:
@@ -246,27 +255,42 @@ def footnotes(found: Mapping[str, Any]) -> list[str]:
 def _markdown(found: Mapping[str, Any]) -> str:
     parts = [f"# Disentanglement: {found['model']}", found["sentence"] + "."]
     if found["comparison"]:
-        parts += ["## Comparison", markdown_table(comparison_table(found))]
+        parts += ["## Comparison", markdown_table(comparison_table(found)), _bullets(COMPARED)]
     for stratum in strata_of(found):
         parts += [f"## Stratum {stratum}", markdown_table(score_table(found, stratum))]
     for row in found["rows"]:
         if row["kind"] == "model":
             parts += [f"## Slot by slot: {row['name']}", markdown_table(slot_table(found, row["name"]))]
-    if found.get("unseen"):
-        parts += ["## Combinations that were not heard", markdown_table(generalisation_table(found))]
-    parts.append("\n".join(f"* {note}" for note in footnotes(found)))
-    parts.append("\n".join(f"* {row['name']}: {row['about']}" for row in found["rows"]))
+    parts += [part for title, table in _beside(found).items() for part in (f"## {title}", markdown_table(table))]
+    parts.append(_bullets(footnotes(found)))
+    parts.append(_bullets([f"{row['name']}: {row['about']}" for row in found["rows"]]))
     return "\n\n".join(parts) + "\n"
 
 
 def _latex(found: Mapping[str, Any]) -> str:
     """Tables for a paper; needs the package booktabs."""
-    titled = [(f"Stratum {stratum}", score_table(found, stratum)) for stratum in strata_of(found)]
+    notes = footnotes(found)
+    titled = [(f"Stratum {stratum}", score_table(found, stratum), notes) for stratum in strata_of(found)]
     if found["comparison"]:
-        titled.insert(0, ("Comparison", comparison_table(found)))
-    if found.get("unseen"):
-        titled.append(("Combinations that were not heard", generalisation_table(found)))
-    return "\n".join(latex_table(table, caption=". ".join([title, *footnotes(found)]) + ".") for title, table in titled)
+        titled.insert(0, ("Comparison", comparison_table(found), [*COMPARED, *notes]))
+    titled += [(title, table, notes) for title, table in _beside(found).items()]
+    return "\n".join(latex_table(table, caption=". ".join([title, *said]) + ".") for title, table, said in titled)
+
+
+def _beside(found: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
+    """Tables beside the scores by title, those of what was measured."""
+    tables = {
+        "Factor by factor": factor_table(found),
+        "Combinations that were not heard": generalisation_table(found),
+        "Dimension by dimension": classics_table(found),
+        "Slot identity": identity_table(found),
+        **swap_tables(found),
+    }
+    return {title: table for title, table in tables.items() if len(table)}
+
+
+def _bullets(lines: Sequence[str]) -> str:
+    return "\n".join(f"* {line}" for line in lines)
 
 
 def _p(p: float | None, draws: int) -> str:

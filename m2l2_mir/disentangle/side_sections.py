@@ -12,7 +12,7 @@ import soundfile
 from m2l2_mir.disentangle.decision import plain
 from m2l2_mir.disentangle.figures import AnalysisFigure
 from m2l2_mir.disentangle.report_parts import card, notes_list, wide_table
-from m2l2_mir.disentangle.results import generalisation_table
+from m2l2_mir.disentangle.side_tables import classics_table, generalisation_table, identity_table
 from m2l2_mir.report import page
 from m2l2_mir.report.page import escape
 
@@ -78,34 +78,19 @@ def seeds_section(seeds: Mapping[str, Any]) -> str:
 
 def identity_section(
     name: str,
-    identity: Mapping[str, Any],
+    found: Mapping[str, Any],
     matching: Mapping[str, Any] | None,
     drawn: Sequence[AnalysisFigure],
     number: int,
 ) -> str:
+    """Slot identity, stability, collapse and saturation of one row."""
+    identity = found["identity"][name]
     health, stability = identity["health"], identity.get("stability")
-    lines = []
-    for slot, spread in enumerate(health["spread"]):
-        line = {
-            "slot": str(slot + 1),
-            "spread": f"{spread:.3f}",
-            "saturated": plain(health["saturated"][slot]),
-            "effective rank": f"{health['effective_rank'][slot]:.1f}",
-        }
-        if stability:
-            line |= {
-                title: plain(stability[key][slot])
-                for key, title in (
-                    ("adjacent", "next chunk"),
-                    ("within", "same clip"),
-                    ("between", "other music"),
-                    ("kept", "nearest to itself"),
-                )
-            }
-        lines.append(line)
+    table = identity_table(found)
+    table = table[table["row"] == name].drop(columns="row")
     said = [
-        f"A single vector tells which slot it is in {plain(identity['accuracy'])} of cases; chance is "
-        f"{plain(identity['chance'])}",
+        f"recognised: how often a single vector tells which slot it is; in {plain(identity['accuracy'])} of all cases, "
+        f"chance is {plain(identity['chance'])}",
         f"{health['dead']} dead slots; effective rank of all slots {health['total_effective_rank']:.1f}",
     ]
     if stability:
@@ -122,7 +107,7 @@ def identity_section(
     cards = "".join(card(one, f"identity{number}-{one.name}") for one in drawn)
     return page.section(
         f"Slot identity: {name}",
-        wide_table(pd.DataFrame(lines), text_columns=1),
+        wide_table(table, text_columns=1),
         notes_list(said),
         f'<div class="figures">{cards}</div>',
     )
@@ -175,20 +160,7 @@ def _player(path: Path, title: str) -> str:
     return f'<p>{escape(title)}</p><audio controls preload="metadata" src="{uri}" aria-label="{escape(title)}"></audio>'
 
 
-def classics_section(classics: Sequence[Mapping[str, Any]]) -> str:
-    lines = [
-        {
-            "row": line["row"],
-            "block": line["block"],
-            "metric": line["metric"],
-            "raw": plain(line["estimate"]),
-            **{
-                title: plain(line.get(key))
-                for key, title in (("rotation", "random rotations"), ("permutation", "permuted"))
-            },
-            "normalised": plain(line.get("normalised")),
-        }
-        for line in classics
-    ]
+def classics_section(found: Mapping[str, Any]) -> str:
+    """Metrics of single dimensions."""
     intro = "Metrics of single dimensions: they depend on the basis inside a slot and on width; secondary."
-    return page.section("Dimension by dimension", wide_table(pd.DataFrame(lines), text_columns=3), intro=intro)
+    return page.section("Dimension by dimension", wide_table(classics_table(found), text_columns=3), intro=intro)

@@ -5,7 +5,8 @@
     U[k, f]         = S(all slots, f) - S(all but k, f), what slot k alone knows
     redundancy[f]   = sum_k S[k, f] - S(all slots, f)
 
-DCI [1]_ on slots in place of dimensions, and held-out information in place of importances.
+DCI [1]_ on slots in place of dimensions, and held-out information in place of importances. Slots are centred and scaled
+by one number each first, and so is what all slots together, and their rotations, are read from.
 
 Assumptions
 -----------
@@ -44,11 +45,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from m2l2_mir.disentangle.bases import evened
 from m2l2_mir.disentangle.entropies import disentanglement_completeness
 from m2l2_mir.disentangle.evidence import beyond_floor, blocks_of
 from m2l2_mir.disentangle.factors import Column, Factor, read_factors
 from m2l2_mir.disentangle.information import Probes, dealt
-from m2l2_mir.disentangle.nulls import NULLS, Nulls, against_null, moved_share, permuted_rows, rotated
+from m2l2_mir.disentangle.nulls import NULLS, Nulls, against_null, moved_share, permuted_rows, rotations
 from m2l2_mir.disentangle.paired import spread_of
 from m2l2_mir.errors import InputError
 from m2l2_mir.probe.resampling import group_codes
@@ -125,8 +127,8 @@ def slot_scores(
     >>> round(found["D_slot"], 2), found["information"].round(1).tolist()
     (1.0, [[1.0, 0.0], [0.0, 1.0]])
     """
-    codes = _checked(slots)
-    n, K, _ = codes.shape
+    codes = evened(_checked(slots))
+    n, K, d = codes.shape
     columns = read_factors(factors, schema, items=n)
     nuisance = group_codes(groups, n).astype(np.intp)
     fold = dealt(nuisance, folds, seed)
@@ -150,8 +152,9 @@ def slot_scores(
         permuted = np.stack([each.means(column, of) for column, of in zip(columns, rows, strict=True)], axis=-1)
         permuted_all = np.stack([whole.means(column, of)[:, 0] for column, of in zip(columns, rows, strict=True)], -1)
     turned = np.zeros((given.rotations, K, len(columns)))
-    for draw, code in enumerate(rotated(codes.reshape(n, -1), given.rotations, rng)):
-        probes = Probes(code.reshape(codes.shape).swapaxes(0, 1), fold)
+    for draw, turn in enumerate(rotations(K * d, given)):
+        code = (codes.reshape(n, -1) @ turn).reshape(codes.shape)
+        probes = Probes(code.swapaxes(0, 1), fold)
         turned[draw] = _information(_losses(probes, columns))
     left_out = _left_out(codes, columns, nuisance, fold)
     left_out_all = _left_out_all(losses_all, nuisance, folds) if len(left_out) else np.zeros((0, len(columns)))
@@ -241,7 +244,7 @@ def _entropies(matrices: Floats, permuted: Floats) -> dict[str, Floats]:
 
 def _interval(estimate: Any, left_out: Floats, bounds: tuple[float, float]) -> Any:
     """(low, high) of a score, or two arrays of its shape."""
-    values, others = np.ravel(estimate), np.reshape(left_out, (len(left_out), -1)).T
+    values, others = np.ravel(estimate), np.reshape(left_out, (len(left_out), np.size(estimate))).T
     pairs = [
         spread_of(float(value), other).interval(float(value), bounds=bounds)
         for value, other in zip(values, others, strict=True)

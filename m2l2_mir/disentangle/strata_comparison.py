@@ -1,15 +1,19 @@
 """Two arms compared in every stratum, corrected for their number, and put in words.
 
-D of the strata beside the primary one, on both measures, is a family: Holm's correction is made over it.
+What is tested is D. Of the primary stratum, and of time bases of the second arm in it, the decision needs all of them
+to hold, so that no correction is made. D of the other strata, on both measures, is a family with Holm's correction, and
+is above or below 0 only by the p so adjusted. Completeness, information and the stratum of all factors, whose factors
+are those of the others, are in no family: they are described, not tested.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from m2l2_mir.disentangle.compare import Arm, compare_arms
-from m2l2_mir.disentangle.decision import decide, is_purer
+from m2l2_mir.disentangle.compare import LEVEL, Arm, compare_arms
+from m2l2_mir.disentangle.decision import DECIDING, decide, is_purer
 from m2l2_mir.probe.comparison import holm
 
 __all__ = ["compare_strata"]
@@ -46,7 +50,8 @@ def compare_strata(
     -------
     dict
         ``comparison`` (``first``, ``second``, ``primary``, ``strata``, ``bases``, ``beats_null``), ``decision`` and
-        ``sentence``.
+        ``sentence``. Lines of ``strata`` and ``bases`` are those of :func:`compare_arms` with ``tested``, and in the
+        family ``p_holm``.
     """
 
     def compared(stratum: str, others: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -54,10 +59,20 @@ def compare_strata(
 
     by_stratum = {stratum: compared(stratum, second) for stratum in strata}
     in_bases = {name: compared(primary, many) for name, many in bases.items()}
-    family = [(stratum, what) for stratum in strata if stratum not in (primary, "all") for what in ("P1 D", "P2 D")]
-    family = [(stratum, what) for stratum, what in family if what in by_stratum[stratum]]
-    for (stratum, what), p in zip(family, holm([by_stratum[one][two]["p"] for one, two in family]), strict=True):
-        by_stratum[stratum][what]["p_holm"] = float(p)
+    for stratum, one in (*by_stratum.items(), *((primary, one) for one in in_bases.values())):
+        for what, line in one.items():
+            line["tested"] = stratum == primary and what in DECIDING
+    family = [
+        by_stratum[stratum][what]
+        for stratum in strata
+        if stratum not in (primary, "all")
+        for what in DECIDING
+        if what in by_stratum[stratum]
+    ]
+    for line, p in zip(family, holm([line["p"] for line in family]), strict=True):
+        # With few pairs of seeds there is no p to adjust, and so no test.
+        line |= {"p_holm": float(p), "tested": math.isfinite(p)}
+        line |= {side: bool(line[side] and p < LEVEL) for side in ("above", "below")}
     own = [
         line for line in scores if line["row"] in first and line["stratum"] == primary and line["score"].endswith("D")
     ]

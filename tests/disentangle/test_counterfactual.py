@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from m2l2_mir.disentangle.bases import random_basis
 from m2l2_mir.disentangle.counterfactual import counterfactual_evidence, counterfactual_scores
 from m2l2_mir.disentangle.equivariance import equivariance
-from m2l2_mir.disentangle.nulls import Nulls
+from m2l2_mir.disentangle.nulls import Nulls, rotations
 from m2l2_mir.disentangle.paired import spread_of
 from m2l2_mir.errors import InputError
 
@@ -111,6 +110,22 @@ def test_equivariance_is_whether_the_same_step_gives_the_same_shift(rng, shift, 
     assert found["equivariance"] == pytest.approx(expected, abs=0.06)
 
 
+def test_the_interval_of_equivariance_holds_the_share_that_follows(rng):
+    values, groups = rng.integers(0, 2, size=200), np.arange(200) % 20
+    before, shift = rng.standard_normal((200, K, D)), rng.standard_normal((K, D))
+    after = before + (1 - 2 * values)[:, None, None] * shift + rng.standard_normal(before.shape)
+    found = equivariance(before, after, values, 1 - values, reference=rng.standard_normal((300, K, D)), groups=groups)
+    low, high = found["interval"]
+    share = np.square(shift).sum()
+    assert low <= share / (share + K * D) <= high < low + 0.1
+
+
+def test_what_does_not_move_follows_nothing(rng):
+    still = np.zeros((40, 1, 3))
+    found = equivariance(still, still, np.arange(40) % 2, 1 - np.arange(40) % 2, reference=rng.normal(size=(40, 1, 3)))
+    assert found["equivariance"] == found["slots"][0] == 0
+
+
 def test_a_shift_in_one_direction_of_many_is_equivariant(rng):
     values = rng.integers(0, 2, size=200)
     spread = np.array([1.0] + [0.1] * 19)  # what the factor moves, and much that is little
@@ -140,8 +155,9 @@ def test_rotations_are_measured_as_the_code_is(aligned):
     found = counterfactual_evidence(
         before, after, FACTOR, reference=reference, nulls=Nulls(rotations=1, permutations=0, seed=5)
     )
-    scale, turn = 1 / reference.reshape(800, -1).std(axis=0), random_basis(K * D, K * D, np.random.default_rng(5))
-    turned = ((part.reshape(len(part), -1) * scale @ turn).reshape(part.shape) for part in (before, after, reference))
+    [turn] = rotations(K * D, Nulls(rotations=1, seed=5))
+    scale = 1 / np.sqrt(reference.var(axis=0).mean(axis=1, keepdims=True))
+    turned = (((part * scale).reshape(len(part), -1) @ turn).reshape(part.shape) for part in (before, after, reference))
     one, other, held = turned
     own = counterfactual_evidence(one, other, FACTOR, reference=held, nulls=Nulls(rotations=0, permutations=0))
     assert np.allclose(found.rotations[0], own.matrix)

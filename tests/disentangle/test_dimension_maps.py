@@ -20,7 +20,7 @@ def test_each_dimension_tells_its_factor_and_those_of_a_random_basis_all(rng):
     expected[0, 1] = expected[1, 5] = 1
     np.testing.assert_allclose(found["information"], expected, atol=0.1)
     assert found["rotated"].max() < 0.95
-    assert np.median(found["rotated"]) > 0.01
+    assert (found["rotated"] > 0.03).sum() > 2  # more dimensions than factors tell of some
     table = dimension_table({"own": found})
     best = table.sort_values("information").groupby("factor").tail(1).set_index("factor")
     assert best.loc["mood", ["slot", "dimension"]].tolist() == [1, 2]

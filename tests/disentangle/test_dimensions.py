@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
@@ -30,33 +31,50 @@ from m2l2_mir.disentangle.entropies import disentanglement_completeness
 from m2l2_mir.disentangle.factors import read_factors
 from m2l2_mir.errors import InputError
 
-# Of each metric: what it is called, and its value for each code.
+# Of each metric: what it is called, and its value for each code. Some perfect codes are misjudged, each in the way that
+# the metric's module tells: lines (SAP) tell five values apart in part only; IRS is alike for one factor and for four;
+# of what is there several times a tree loses nothing when it is permuted; in many dimensions FactorVAE finds chance
+# alignments; nothing is explicit (DCI-ES).
 KNOWN = {
     "perfect": {
-        "trees": 1,
-        "l1": 1,
-        "mig": 0.95,
-        "modularity": 1,
-        "explicitness": 1,
-        "infom": 1,
-        "infoe": 1,
-        "infoc": 1,
+        "trees": 1, "l1": 1, "permutation": 1, "mig": 0.95, "sap": 0.28, "modularity": 1, "explicitness": 1,
+        "infom": 1, "infoe": 1, "infoc": 1, "irs": 0.98, "factor_vae": 1, "E": 1,
     },
-    "duplicated": {"trees": 1, "mig": 0, "modularity": 1, "explicitness": 1, "infom": 1, "infoe": 1, "infoc": 0.43},
-    "one factor": {"mig": 0, "modularity": 1, "infom": 1, "infoe": 0.25},
-    "plus noise": {"trees": 1, "l1": 1, "mig": 0.97, "modularity": 1, "infom": 1, "infoe": 1, "infoc": 1},
-    "none": dict.fromkeys(["trees", "l1", "mig", "sap", "modularity", "explicitness", "infom", "infoe", "infoc"], 0),
-    "rotated": {"trees": 0.3, "l1": 0.3, "explicitness": 1, "infoe": 1},
-    "wide mixture": {"l1": 0.9, "infoe": 1, "explicitness": 1},
-}
+    "duplicated": {
+        "trees": 1, "l1": 1, "permutation": 1, "mig": 0, "sap": 0, "modularity": 1, "explicitness": 1,
+        "infom": 1, "infoe": 1, "infoc": 0.43, "irs": 0.98, "factor_vae": 1, "E": 1,
+    },
+    "one factor": {
+        "trees": 1, "l1": 1, "permutation": 0, "mig": 0, "sap": 0, "modularity": 1,
+        "infom": 1, "infoe": 0.25, "irs": 0.98, "factor_vae": 0.25,
+    },
+    "plus noise": {
+        "trees": 1, "l1": 1, "permutation": 1, "mig": 0.97, "sap": 0.28, "modularity": 1, "explicitness": 1,
+        "infom": 1, "infoe": 1, "infoc": 1, "irs": 0.46, "factor_vae": 1, "E": 1,
+    },
+    "none": {
+        **dict.fromkeys(
+            ["trees", "l1", "permutation", "mig", "sap", "modularity", "explicitness", "infom", "infoe", "infoc"], 0
+        ),
+        "irs": 0.25, "factor_vae": 0.25, "E": 1,
+    },
+    "rotated": {
+        "trees": 0.3, "l1": 0.3, "permutation": 0.3, "sap": 0.1, "explicitness": 1, "infoe": 1, "irs": 0.5, "E": 1,
+    },
+    "wide mixture": {
+        "l1": 0.9, "permutation": 1, "sap": 0, "infoe": 1, "explicitness": 1, "irs": 0.5, "factor_vae": 1, "E": 1,
+    },
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", KNOWN)
-def test_known_codes(codes, labels, groups, name: str) -> None:
+def test_known_codes(codes, labels, groups, monkeypatch, name: str) -> None:
+    monkeypatch.setattr(sys.modules[dci_es.__module__], "_WIDTHS", (0, 16, 64))
     code, options = codes(name), {"groups": groups, "nulls": None}
-    found = {**mig(code, labels, **options), **sap(code, labels, **options)}
-    found |= modularity_explicitness(code, labels, **options) | infomec(code, labels, **options)
-    for importance in ("trees", "l1"):
+    found = {"E": dci_es(code, labels, **options)["explicitness"]}
+    for metric in (mig, sap, modularity_explicitness, infomec, irs, factor_vae):
+        found |= metric(code, labels, **options)
+    for importance in ("trees", "l1", "permutation"):
         found[importance] = dci(code, labels, importance, **options)["disentanglement"]
     for metric, expected in KNOWN[name].items():
         assert found[metric] == pytest.approx(expected, abs=0.15 if 0 < expected < 1 else 0.05), metric
@@ -85,17 +103,6 @@ def test_a_linear_mixture_is_explicit_and_not_pure(codes, labels, groups) -> Non
     assert mig(code, labels, **options)["mig"] < 0.3
     assert infomec(code, labels, **options)["infoe"] > 0.97
     assert modularity_explicitness(code, labels, **options)["explicitness"] > 0.97
-
-
-def test_perfect_codes_that_known_failures_misjudge(codes, labels, groups) -> None:
-    options = {"groups": groups, "nulls": None}
-    assert 0.2 < sap(codes("perfect"), labels, **options)["sap"] < 0.6  # lines tell five values apart only in part
-    assert sap(codes("duplicated"), labels, **options)["sap"] < 0.05
-    perfect, single = (irs(codes(name), labels, **options)["irs"] for name in ("perfect", "one factor"))
-    assert perfect == pytest.approx(single, abs=0.01)
-    assert irs(codes("plus noise"), labels, **options)["irs"] < 0.6
-    turned = factor_vae(codes("wide mixture"), labels, **options)["factor_vae"]
-    assert turned > 0.5  # chance alignments in many dimensions
 
 
 def test_width_is_taken_for_disentanglement_and_the_null_shows_it(codes, labels, groups) -> None:
@@ -196,15 +203,29 @@ def test_irs_in_plain_loops(codes, labels) -> None:
     found = irs(code, labels, nulls=None)
     np.testing.assert_allclose(found["robustness"], matrix)
     assert found["irs"] == pytest.approx(np.average(matrix.max(axis=1), weights=largest))
-    assert irs(codes("one factor"), labels, nulls=None)["irs"] > 0.9  # its known failure
 
 
-def test_factor_vae(codes, labels) -> None:
-    assert factor_vae(codes("perfect"), labels, nulls=None)["factor_vae"] > 0.99
-    assert factor_vae(codes("one factor"), labels, nulls=None)["factor_vae"] < 0.5
-    assert factor_vae(codes("none"), labels, nulls=None)["factor_vae"] == pytest.approx(0.25, abs=0.1)
+def test_factor_vae_in_plain_loops(codes, labels) -> None:
+    code, rng = codes("mixture"), np.random.default_rng(5)
+    ballots = []
+    for _ in range(6000):
+        factor, value = int(rng.integers(4)), int(rng.integers(5))
+        rows = [row for row in range(len(code)) if labels[row, factor] == value]
+        batch = code[rng.choice(rows, size=64)]
+        ballots.append((int(np.argmin([batch[:, j].var() / code[:, j].var() for j in range(4)])), factor))
+    voted, tested = ballots[:3000], ballots[3000:]
+    winner = {j: Counter(factor for best, factor in voted if best == j).most_common(1)[0][0] for j in range(4)}
+    score = np.mean([winner[best] == factor for best, factor in tested])
+    found = factor_vae(code, labels, nulls=None, votes=3000)
+    assert found["factor_vae"] == pytest.approx(score, abs=0.04)
+    assert 0.5 < score < 0.9
+    counted = np.array([[voted.count((j, factor)) for factor in range(4)] for j in range(4)])
+    np.testing.assert_allclose(found["votes"] / 3000, counted / 3000, atol=0.03)
+
+
+def test_factor_vae_does_not_see_units_nor_dimensions_that_do_not_vary(codes, labels) -> None:
     uneven = codes("noisy") * [1, 10, 100, 1000]
-    assert factor_vae(uneven, labels, nulls=None)["factor_vae"] > 0.9  # whatever the units of a dimension
+    assert factor_vae(uneven, labels, nulls=None)["factor_vae"] > 0.9
     dead = np.hstack([codes("perfect"), np.full((len(labels), 1), 3.0)])
     found = factor_vae(dead, labels, nulls=None)
     assert found["factor_vae"] > 0.99

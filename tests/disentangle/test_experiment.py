@@ -1,5 +1,6 @@
 """What a comparison does with its parts: the null of the first arm, p-values of several strata, few movable labels."""
 
+import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from m2l2_mir.disentangle import experiment, strata_comparison
 from m2l2_mir.disentangle.cautions import moved_notes
 from m2l2_mir.disentangle.experiment import Analysis, run_analysis
+from m2l2_mir.disentangle.results import comparison_table
 
 WHATS = ("P1 D", "P1 C", "P2 D", "P2 C", "information")
 
@@ -17,30 +19,47 @@ def compared(p):
     return {what: {**line, "p": p, "equivalent": False, "pairs": 8, "groups": 20} for what in WHATS}
 
 
+STRATA = ("global", "local", "sequence", "all")
+
+
 @pytest.fixture
 def comparison(monkeypatch):
-    """From p-values against random rotations to the comparison of two arms in three strata."""
-    found = iter((compared(0.01), compared(0.02), compared(0.03)))
-    monkeypatch.setattr(strata_comparison, "compare_arms", lambda *_: next(found))
-    strata = ("global", "local", "sequence")
-    arms = {(name, stratum): None for name in ("ours", "theirs") for stratum in strata}
+    """From p-values against random rotations to the comparison of two arms in four strata."""
 
-    def make(*rotation_p):
+    def make(*rotation_p, p=(0.03, 0.005, 0.03, 0.005), bases=None):
+        found = iter(map(compared, (*p, *p)))
+        monkeypatch.setattr(strata_comparison, "compare_arms", lambda *_: next(found))
         scores = [
             {"row": "ours", "stratum": "global", "score": what, "rotation_p": p, "rotation_normalised": 0.4}
             for what, p in zip(("P1 D", "P2 D"), rotation_p, strict=True)
         ]
-        return strata_comparison.compare_strata(["ours"], ["theirs"], {}, arms, strata, "global", scores, None)
+        return strata_comparison.compare_strata(["ours"], ["theirs"], bases or {}, arms, STRATA, "global", scores, None)
 
+    arms = {(name, stratum): None for name in ("ours", "theirs") for stratum in STRATA}
     return make
 
 
 def test_strata_beside_the_primary_one_are_adjusted_together(comparison):
     strata = comparison(0.02, 0.02)["comparison"]["strata"]
-    assert "p_holm" not in strata["global"]["P1 D"]
-    # Four tests: D of two measures in two strata, with p of .02, .02, .03, .03.
-    assert strata["local"]["P1 D"]["p_holm"] == pytest.approx(0.08)
-    assert strata["sequence"]["P2 D"]["p_holm"] == pytest.approx(0.08)
+    assert "p_holm" not in strata["global"]["P1 D"] | strata["all"]["P1 D"]
+    # Four tests: D of two measures in two strata, with p of .005, .005, .03, .03.
+    assert strata["local"]["P1 D"]["p_holm"] == pytest.approx(0.02)
+    assert strata["sequence"]["P2 D"]["p_holm"] == pytest.approx(0.06)
+    assert strata["local"]["P1 D"]["above"]
+    assert not strata["sequence"]["P2 D"]["above"]
+
+
+def test_marks_go_by_adjusted_p_and_what_is_not_tested_has_none(comparison):
+    found = comparison(0.02, 0.02, bases={"DCT": ["theirs"]})
+    table = comparison_table(found)
+    marked = table[table["first is"] != ""]
+    assert set(marked["first is"]) == {"higher"}
+    purity = ["slot scores: D", "counterfactual: D"]
+    assert list(zip(marked["stratum"], marked["score"], strict=True)) == [
+        (stratum, score) for stratum in ("global", "local", "global, against DCT") for score in purity
+    ]
+    few = comparison_table(comparison(0.02, 0.02, p=(math.nan,) * 4))  # pairs of seeds: intervals alone
+    assert set(few.loc[few["first is"] != "", "stratum"]) == {"global"}
 
 
 @pytest.mark.parametrize(("rotation_p", "beats"), [((0.02, 0.02), True), ((0.02, 0.2), False), ((0.02, None), False)])

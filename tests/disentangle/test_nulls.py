@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from m2l2_mir.disentangle.bases import whitening
-from m2l2_mir.disentangle.nulls import Nulls, against_null, moved_share, normalised, permuted_rows, rotated
+from m2l2_mir.disentangle.bases import evened, standardised, whitening
+from m2l2_mir.disentangle.nulls import Nulls, against_null, moved_share, normalised, permuted_rows, rotations
 from m2l2_mir.errors import InputError
 
 
@@ -49,11 +49,19 @@ def test_labels_that_are_mostly_those_of_groups_change_places_with_them(rng) -> 
 def test_rotations_keep_the_standardised_code_but_for_its_basis(rng) -> None:
     codes = rng.normal(size=(500, 6)) @ rng.normal(size=(6, 6)) * 10.0 ** np.arange(6) + 3
     codes = np.hstack([codes, codes[:, :1], np.full((500, 1), 7.0)])  # a dimension twice, one that is constant
-    first, second = rotated(codes, 2, rng)
-    assert first.shape == codes.shape  # as wide, although two dimensions say nothing new
     standard = (codes - codes.mean(axis=0)) / np.append(codes.std(axis=0)[:-1], 1.0)
+    np.testing.assert_allclose(standardised(codes), standard, atol=1e-9)
+    first, second = (standard @ turn for turn in rotations(8, Nulls(rotations=2)))
     np.testing.assert_allclose(first @ first.T, standard @ standard.T, atol=1e-6)  # distances stay
     assert np.abs(first - second).max() > 0.5
+
+
+def test_evened_slots_have_one_scale_each_and_keep_their_shape(rng) -> None:
+    slots = rng.normal(size=(300, 3, 4)) * np.array([1.0, 10.0, 0.0])[:, None] * [1, 2, 3, 4] + 5
+    even = evened(slots)
+    np.testing.assert_allclose(np.square(even).mean(axis=(0, 2)), [1, 1, 0], atol=1e-9)
+    centred = slots[:, 1] - slots[:, 1].mean(axis=0)
+    np.testing.assert_allclose(even[:, 1] * np.sqrt(np.square(centred).mean()), centred)
 
 
 def test_whitening_leaves_what_does_not_vary_and_shrinks_where_items_are_few(rng) -> None:

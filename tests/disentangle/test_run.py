@@ -100,7 +100,15 @@ def test_a_store_is_described_with_nulls_tables_and_an_offline_report(tmp_path, 
     assert cells.loc[(3, "mood"), "information"] < 0.1
     assert cells.loc[(1, "mood"), "change"] > 1
     assert cells.loc[(2, "mood"), "change"] < 0.2
+    told = {line["factor"]: line for line in found["told"] if line["row"] == "aligned"}["mood"]
+    for name in ("information", "redundancy", "equivariance", "invariance"):
+        assert told[f"{name}_low"] <= told[name] <= told[f"{name}_high"]
+    whole = cells.xs("mood", level="factor")
+    assert told["redundancy"] == pytest.approx(whole["information"].sum() - told["information"])
+    assert told["redundancy_rotated"] == pytest.approx(3 * whole["information_rotated"].mean() - told["information"])
+    assert told["invariance_rotated"] == pytest.approx(1 - whole["change_rotated"].mean() / 2)
     page = (out / "report.html").read_text()
+    assert f"{told['equivariance']:.2f}".lstrip("0") + " [" in page
     assert "<svg" in page
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org", "")
     assert {"scores.csv", "table.md", "table.tex", "scores.json"} <= {path.name for path in out.iterdir()}

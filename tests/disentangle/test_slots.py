@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 from m2l2_mir.disentangle import Factor, Nulls, slot_scores
+from m2l2_mir.disentangle.bases import evened
 from m2l2_mir.disentangle.evidence import beyond_floor, blocks_of
 from m2l2_mir.disentangle.factors import read_factors
 from m2l2_mir.disentangle.information import Probes, dealt, information
+from m2l2_mir.disentangle.nulls import rotations
 from m2l2_mir.errors import InputError
 from m2l2_mir.quality.intervals import jackknife
 
@@ -59,6 +61,31 @@ def test_scores_against_the_nulls(slots, labels, groups) -> None:
     assert not aligned["informative"][~np.eye(4, dtype=bool)].any()
 
 
+def test_rotations_are_of_the_code_that_is_scored(slots, labels, groups, rng) -> None:
+    told = slots("aligned") * [1, 1, 1, 0, 0, 0] + rng.normal(size=(600, 4, 6)) * [0.5, 0.5, 0.5, 10, 10, 10]
+    uneven = told * np.array([1.0, 1e-3, 30.0, 1.0])[:, None]
+    inside = np.stack([np.linalg.qr(rng.normal(size=(6, 6)))[0] for _ in range(4)])
+    found, even, turned = (
+        slot_scores(code, labels, groups=groups, nulls=Nulls(rotations=6, permutations=0))
+        for code in (uneven, told, np.einsum("nkd,kde->nke", told, inside))
+    )
+    # Neither the scale of a slot nor its basis is seen by the scores, so that it must not be by the null.
+    np.testing.assert_allclose(found["rotated"], even["rotated"], atol=1e-4)
+    assert turned["rotated"].mean() == pytest.approx(even["rotated"].mean(), abs=0.01)
+    # A turned code holds what the code holds.
+    [turn] = rotations(24, Nulls(rotations=1))
+    across = slot_scores((evened(told).reshape(600, -1) @ turn).reshape(told.shape), labels, groups=groups, nulls=None)
+    np.testing.assert_allclose(across["information_all"], found["information_all"], atol=0.01)
+
+
+def test_rotations_are_the_same_bases_whatever_else_is_drawn(slots, labels, groups) -> None:
+    drawn = [
+        slot_scores(slots("aligned"), labels, groups=groups, nulls=Nulls(rotations=2, permutations=of))["rotated"]
+        for of in (0, 3)
+    ]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_unique_and_redundant_information(slots, labels, groups) -> None:
     aligned = slot_scores(slots("aligned"), labels, groups=groups, nulls=None)
     np.testing.assert_allclose(aligned["unique"], np.eye(4), atol=0.03)
@@ -105,6 +132,13 @@ def test_intervals_are_of_probes_that_are_fitted_again_without_blocks_of_groups(
     half = stats.t.ppf(0.975, 9) * np.sqrt(1.25) * means.std(ddof=1) / np.sqrt(50)
     low, high = found["intervals"]["information_all"]
     assert high[0] - low[0] == pytest.approx(2 * half, rel=0.5)
+
+
+def test_of_groups_that_are_too_few_there_are_scores_without_intervals(slots, labels) -> None:
+    found = slot_scores(slots("aligned"), labels, groups=np.arange(600) // 100, nulls=None)  # six, in five folds
+    assert found["D_slot"] > 0.9
+    assert np.isnan(found["intervals"]["D_slot"]).all()
+    assert np.isnan(found["intervals"]["information"]).all()
 
 
 def test_one_label_of_one_group_does_not_make_a_floor_of_the_rest() -> None:

@@ -1,0 +1,175 @@
+"""Tables beside slot scores: factor by factor, unseen combinations, single dimensions, slot identity, decoder swaps.
+
+Conventions
+-----------
+* Frames hold numbers, a line for each thing measured, for files that a program reads. Tables hold text, for pages.
+* All take results as :func:`~m2l2_mir.disentangle.results.read_results` gives them; what a run did not measure gives
+  an empty frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from m2l2_mir.disentangle.decision import is_undefined, plain, signed
+
+__all__ = [
+    "classics_table",
+    "factor_table",
+    "generalisation_table",
+    "identity_frame",
+    "identity_table",
+    "swap_frame",
+    "swap_tables",
+]
+
+Found = Mapping[str, Any]
+
+IDENTITY = {  # titles and digits
+    "spread": ("spread", 3),
+    "saturated": ("saturated", 2),
+    "effective_rank": ("effective rank", 1),
+    "recognised": ("recognised", 2),
+    "adjacent": ("next chunk", 2),
+    "within": ("same clip", 2),
+    "between": ("other music", 2),
+    "kept": ("nearest to itself", 2),
+}
+
+
+def factor_table(found: Found) -> pd.DataFrame:
+    """Information, redundancy, equivariance and invariance of every row and factor, with intervals, as text."""
+    lines = []
+    for line in found["told"]:
+        shown = {"row": line["row"], "factor": line["factor"]}
+        for name in ("information", "redundancy", "equivariance", "invariance"):
+            shown[name] = "" if name not in line else _estimate(line[name], line[f"{name}_low"], line[f"{name}_high"])
+            if name in ("redundancy", "invariance"):
+                shown[f"{name}, rotated"] = _known(line.get(f"{name}_rotated"))
+        lines.append(shown)
+    return pd.DataFrame(lines)
+
+
+def generalisation_table(found: Found) -> pd.DataFrame:
+    """Information of factors on combinations that training heard and on such as it did not, as text."""
+    return pd.DataFrame(
+        [
+            {
+                "row": line["row"],
+                "factor": line["factor"],
+                "beside": ", ".join(line["beside"]),
+                "seen": plain(line["seen"]),
+                "unseen": plain(line["unseen"]),
+                "difference": "?" if is_undefined(line["difference"]) else signed(line["difference"]),
+                "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
+            }
+            for line in found.get("unseen", [])
+        ]
+    )
+
+
+def classics_table(found: Found) -> pd.DataFrame:
+    """Metrics of single dimensions beside their nulls, as text."""
+    return pd.DataFrame(
+        [
+            {
+                "row": line["row"],
+                "block": line["block"],
+                "metric": line["metric"],
+                "raw": _estimate(line["estimate"], line.get("low"), line.get("high")),
+                "random rotations": _known(line.get("rotation")),
+                "permuted": _known(line.get("permutation")),
+                "normalised": plain(line.get("normalised")),
+            }
+            for line in found.get("classics", [])
+        ]
+    )
+
+
+def identity_frame(found: Found) -> pd.DataFrame:
+    """A line for each row and slot; ``match`` is the slot of the second model that goes with one of the first."""
+    lines = []
+    for place, (row, one) in enumerate(found.get("identity", {}).items()):
+        stability, matching = one.get("stability") or {}, found.get("matching") if place == 0 else None
+        for slot, confusion in enumerate(one["confusion"]):
+            line = {"row": row, "slot": slot + 1, "recognised": confusion[slot]}
+            line |= {name: one["health"][name][slot] for name in ("spread", "saturated", "effective_rank")}
+            line |= {name: stability[name][slot] for name in ("adjacent", "within", "between", "kept") if stability}
+            if matching:
+                other = matching["match"][slot]
+                line |= {"match": other + 1, "similarity": matching["similarity"][slot][other]}
+            lines.append(line)
+    frame = pd.DataFrame(lines)
+    return frame.astype({"match": "Int64"}) if "match" in frame else frame
+
+
+def identity_table(found: Found) -> pd.DataFrame:
+    """Collapse, saturation and stability of every slot of every row, as text."""
+    frame = identity_frame(found)
+    table = frame[["row", "slot"]].astype(str) if len(frame) else frame
+    for name, (title, digits) in IDENTITY.items():
+        if name in frame:
+            table[title] = ["" if is_undefined(value) else f"{value:.{digits}f}" for value in frame[name]]
+    return table
+
+
+def swap_frame(found: Found) -> pd.DataFrame:
+    """A line for each row, plan, slot and attribute of decoder swaps: T with its interval, and what stands beside."""
+    lines = []
+    for row, one in found.get("swaps", {}).items():
+        for plan in one["plans"]:
+            of_plan = {name: plan[name] for name in ("block", "context", "seeds", "null_swaps")}
+            for place, (attribute, calibration) in enumerate(zip(plan["attributes"], plan["calibration"], strict=True)):
+                of_attribute = {name: plan[name][place] for name in ("counted", "null", "ceiling", "floor")}
+                of_attribute |= {name: calibration[name] for name in ("factor", "renders", "reconstructions")}
+                lines += [
+                    {
+                        "row": row,
+                        **of_plan,
+                        "slot": slot + 1,
+                        "attribute": attribute,
+                        **{name: plan[name][slot][place] for name in ("transfer", "low", "high", "moved")},
+                        **of_attribute,
+                        "pairs": len(plan["pairs"]),
+                    }
+                    for slot in range(len(plan["transfer"]))
+                ]
+    return pd.DataFrame(lines)
+
+
+def swap_tables(found: Found) -> dict[str, pd.DataFrame]:
+    """By title, of each row and plan: T of each slot with its interval, and shares that move beside it, as text."""
+    tables = {}
+    for row, one in found.get("swaps", {}).items():
+        for plan in one["plans"]:
+            behind = "" if plan["context"] == "none" else f", behind a chunk of the {plan['context']}"
+            lines = [
+                {"slot": str(slot + 1), **_attributes(plan, [*map(_estimate, *(plan[of][slot] for of in _T))])}
+                for slot in range(len(plan["transfer"]))
+            ]
+            lines += [
+                {"slot": title, **_attributes(plan, [plain(share) for share in plan[name]])}
+                for name, title in _BESIDE.items()
+            ]
+            tables[f"Decoder swaps of {row}, clips of {plan['block']}{behind}"] = pd.DataFrame(lines)
+    return tables
+
+
+_T = ("transfer", "low", "high")
+_BESIDE = {"null": "random subspaces", "ceiling": "all slots", "floor": "noise alone"}
+
+
+def _attributes(plan: Mapping[str, Any], values: list[str]) -> dict[str, str]:
+    return dict(zip(plan["attributes"], values, strict=True))
+
+
+def _estimate(value: float | None, low: float | None, high: float | None) -> str:
+    return plain(value) + ("" if is_undefined(low) else f" [{plain(low)}, {plain(high)}]")
+
+
+def _known(value: float | None) -> str:
+    """Nothing where a null was not drawn."""
+    return "" if value is None else plain(value)
