@@ -1,9 +1,14 @@
 """What a probe costs once everything is embedded, and the read-out beside a plain loop of scikit-learn.
 
 Whole: one task of 10 classes on 2,000 simulated tracks in groups of 1 to 7, linear read-out, 5 seeds x 5 folds, 1,000
-bootstrap draws, eight rows of 512 numbers: a model, an untrained one that each seed redraws, four others, and the two
-that are always added (shuffled labels, majority). From vectors to all scores, intervals and comparisons, on all cores.
-Goal: under 60 s on two cores.
+bootstrap draws, eleven rows of 512 numbers, as many as a run has unasked: a model, an untrained one that each seed
+redraws, seven others, and the two that are always added (shuffled labels, majority). From vectors to all scores,
+intervals and comparisons, on all cores. Goal: under 60 s on two cores.
+
+Grid: one seed of such a task with 1,200 tracks, the size of the rendered sets, by every read-out of classes, in every
+view of a model of 8 x 64 numbers (all slots, their mean, each alone, all but one) and on the ten other rows.
+
+Large: one seed of such a task with 100,000 tracks x 64 numbers, eleven rows, by a single process; its peak memory too.
 
 Ratio: single fits of those folds, with one thread, in turn by this package and by `StandardScaler` and
 `LogisticRegressionCV`, on the same vectors, the same inner folds and the same penalties, all of which scikit-learn
@@ -19,12 +24,14 @@ from __future__ import annotations
 
 import statistics
 import warnings
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from _common import argument_parser, cores, interleaved, machine, ratios, spread, table, verdict, write_results
+from embed_throughput import fresh, peak_rss
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.pipeline import make_pipeline
@@ -39,9 +46,13 @@ from m2l2_mir.probe.plan import Plan, plan_probe
 from m2l2_mir.probe.recipe import find_probe
 from m2l2_mir.probe.rows import Row
 from m2l2_mir.probe.selection import inner_folds
+from m2l2_mir.probe.space import SLOTS, View
+from m2l2_mir.probe.task import READOUTS, is_regression
 
 TRACKS, WIDTH, CLASSES, LARGEST_GROUP = 2000, 512, 10, 7
-SEEDS, FOLDS, INNER, DRAWS, GIVEN = 5, 5, 3, 1000, 6
+SEEDS, FOLDS, INNER, DRAWS, GIVEN = 5, 5, 3, 1000, 9
+GRID_TRACKS, NUM_EMBEDDINGS = 1200, 8
+LARGE_TRACKS, LARGE_WIDTH = 100_000, 64
 CLARITY = {"model": 1.0, "untrained": 0.5}  # spread of the class means; of the other rows, 0.7
 SCATTER = 30.0  # between groups, of the row "hidden"
 GOAL_SECONDS = 60.0
@@ -54,13 +65,16 @@ def main() -> None:
     facts = machine()
     tracks, width, seeds = (120, 16, 2) if options.quick else (TRACKS, WIDTH, SEEDS)
     plan, rows = experiment(tracks, width, seeds)
-    whole = timed(plan, rows)
+    whole = timed(plan, rows, jobs=cores())
+    grid = timed(*gridded(tracks if options.quick else GRID_TRACKS, width), jobs=cores())
+    large = fresh(alone, *((2 * tracks, width) if options.quick else (LARGE_TRACKS, LARGE_WIDTH)))
     compared = [*rows[: 1 if options.quick else options.fits], hidden(plan, width)]
     peer = [beside_peer(plan, row) for row in compared]
-    write_results(options, facts, {"whole": whole, "peer": peer}, summary(whole, peer))
+    results = {"whole": whole, "grid": grid, "large": large, "peer": peer}
+    write_results(options, facts, results, summary(whole, grid, large, peer))
 
 
-def experiment(tracks: int, width: int, seeds: int) -> tuple[Plan, list[Row]]:
+def experiment(tracks: int, width: int, seeds: int, readouts: Sequence[str] = ("linear",)) -> tuple[Plan, list[Row]]:
     """A plan on tracks without audio, and rows of vectors in which classes and groups can be seen."""
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(tracks), rng.integers(1, LARGEST_GROUP + 1, tracks))[:tracks]
@@ -94,7 +108,20 @@ def experiment(tracks: int, width: int, seeds: int) -> tuple[Plan, list[Row]]:
             load=lambda seed: vectors([number, seed if redrawn else 0], labels, groups, width, clarity),
         )
 
-    return plan_probe(name, probe, dataset, seeds=seeds), [row(*one) for one in enumerate(names)]
+    plan = plan_probe(name, probe, dataset, seeds=seeds, readouts=readouts)
+    return plan, [row(*one) for one in enumerate(names)]
+
+
+def gridded(tracks: int, width: int) -> tuple[Plan, list[Row]]:
+    """One seed by all read-outs of classes, with a row for each part of each view of the model."""
+    plan, [model, *others] = experiment(tracks, width, 1, [name for name in READOUTS if not is_regression(name)])
+    embeddings = model.load(0).reshape(tracks, NUM_EMBEDDINGS, -1)
+    parts = [one for slots in SLOTS for one in View(slots=slots).of(embeddings)]
+    views = [
+        Row(name=model.name + suffix, kind="model", width=part.shape[1], load=lambda _, part=part: part)
+        for suffix, part in parts
+    ]
+    return plan, [*views, *others]
 
 
 def vectors(
@@ -121,24 +148,37 @@ def hidden(plan: Plan, width: int) -> Row:
     return Row(name="hidden", kind="hand-made", width=width, load=lambda _: mixed.astype(np.float32))
 
 
-def timed(plan: Plan, rows: list[Row]) -> dict[str, Any]:
+def timed(plan: Plan, rows: list[Row], *, jobs: int) -> dict[str, Any]:
     """Run the whole probe once."""
     begun = perf_counter()
-    result = run_probe(plan, rows, jobs=cores(), draws=DRAWS)
+    result = run_probe(plan, rows, jobs=jobs, draws=DRAWS)
     seconds = perf_counter() - begun
-    [section] = result.scores["sections"]
-    found = {line["row"]: line["estimate"] for line in section["scores"] if line["metric"] == section["primary"]}
+    found = {
+        section["readout"]: {
+            line["row"]: line["estimate"] for line in section["scores"] if line["metric"] == section["primary"]
+        }
+        for section in result.scores["sections"]
+    }
+    names = [row["name"] for row in result.scores["rows"]]
     return {
         "seconds": seconds,
-        "jobs": cores(),
+        "jobs": jobs,
         "tracks": len(plan.track_ids),
         "width": rows[0].width,
-        "rows": len(found),
-        "fits": len(found) * plan.seeds * FOLDS,
+        "rows": len(names),
+        "readouts": list(found),
+        "fits": len(found) * len(names) * plan.seeds * FOLDS,
+        "predictions": len(result.predictions),
         "seeds": plan.seeds,
         "draws": DRAWS,
         "accuracy": found,
     }
+
+
+def alone(tracks: int, width: int) -> dict[str, Any]:
+    """Run one seed of a probe in this process."""
+    plan, rows = experiment(tracks, width, 1)
+    return timed(plan, rows, jobs=1) | {"peak_rss_bytes": peak_rss()}
 
 
 def beside_peer(plan: Plan, row: Row) -> dict[str, Any]:
@@ -182,7 +222,7 @@ def beside_peer(plan: Plan, row: Row) -> dict[str, Any]:
     }
 
 
-def summary(whole: dict[str, Any], peer: list[dict[str, Any]]) -> str:
+def summary(whole: dict[str, Any], grid: dict[str, Any], large: dict[str, Any], peer: list[dict[str, Any]]) -> str:
     """Say it for a person."""
     cells = [
         [
@@ -200,7 +240,13 @@ def summary(whole: dict[str, Any], peer: list[dict[str, Any]]) -> str:
     return (
         f"{whole['rows']} rows of {whole['tracks']} tracks x {whole['width']} numbers, {whole['fits']} fits in "
         f"{whole['seeds']} seeds x {FOLDS} folds, {whole['draws']} draws, {whole['jobs']} cores: "
-        f"{whole['seconds']:.1f} s. Goal under {GOAL_SECONDS:.0f} s: {verdict(whole['seconds'] < GOAL_SECONDS)}. "
+        f"{whole['seconds']:.1f} s. Goal under {GOAL_SECONDS:.0f} s: {verdict(whole['seconds'] < GOAL_SECONDS)}.\n\n"
+        f"Grid: read-outs {', '.join(grid['readouts'])} x {grid['rows']} rows of {grid['tracks']} tracks, every view "
+        f"of a model of {NUM_EMBEDDINGS} x {grid['width'] // NUM_EMBEDDINGS} among them, {grid['fits']} fits of one "
+        f"seed, {grid['jobs']} cores: {grid['seconds']:.0f} s, and about {SEEDS} times as long with {SEEDS} seeds. "
+        f"Large: {large['rows']} rows of {large['tracks']} tracks x {large['width']} numbers, {large['fits']} fits of "
+        f"one seed, {large['predictions']} predictions, one process: {large['seconds']:.0f} s, peak memory "
+        f"{large['peak_rss_bytes'] / 1e9:.1f} GB.\n\n"
         f"A plain `LogisticRegressionCV` takes {ratio} times as long for a fit, median (range):\n\n"
         + table(
             [

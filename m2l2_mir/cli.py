@@ -187,11 +187,11 @@ def demo(
     model: ModelOption = DEFAULT_MODEL,
     device: DeviceOption = "auto",
     quick: Annotated[bool, typer.Option("--quick", help="Six short tracks instead of twelve, and one probe.")] = False,
-    full: Annotated[bool, typer.Option("--full", help="All four probes instead of pitch and key.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Two seeds of every probe instead of one.")] = False,
 ) -> None:
     """Render a dozen short tracks, embed them and show what the embeddings hold.
 
-    [bold]m2l2 demo[/bold] needs no network and about a minute; it prints where its HTML report lies.
+    [bold]m2l2 demo[/bold] needs no network and two to three minutes; it prints where its HTML report lies.
     """
     from m2l2_mir.demo import run_demo
 

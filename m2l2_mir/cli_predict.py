@@ -29,7 +29,8 @@ def predict(
         Path,
         typer.Argument(
             metavar="PROBE",
-            help="OUT of 'm2l2 probe run', OUT/NAME, or a folder in OUT/NAME/fitted.",
+            help="OUT of 'm2l2 probe run' or OUT/NAME, where the first model and read-out count; or a folder in "
+            "OUT/NAME/fitted.",
             show_default=False,
         ),
     ],

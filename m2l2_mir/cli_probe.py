@@ -62,7 +62,9 @@ def run_probes(
     slots: Annotated[
         list[str] | None,
         typer.Option(
-            "--slots", help="flatten, mean, each, leave-one-out: more rows. Default: flatten.", metavar="VIEW"
+            "--slots",
+            help="flatten (default): all side by side, mean; each, leave-one-out: a row a slot, below flatten.",
+            metavar="VIEW",
         ),
     ] = None,
     pooling: Annotated[str, typer.Option(metavar="[mean|mean+std]", help="Over time.")] = "mean",
@@ -137,7 +139,10 @@ def run_probes(
         overwrite=overwrite,
         say=None if as_json else typer.echo,
     )
-    views = [View(slots=one, pooling=pooling) for one in slots or ["flatten"]]
+    chosen = slots or ["flatten"]
+    if {"each", "leave-one-out"} & {*chosen}:  # what a slot is compared with
+        chosen = ["flatten", *chosen]
+    views = [View(slots=one, pooling=pooling) for one in dict.fromkeys(chosen)]
     wanted = list(dict.fromkeys(one for name in names for one in (probe_names() if name == "all" else [name])))
     told: list[dict[str, Any]] = []
     failures = 0

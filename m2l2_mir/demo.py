@@ -30,7 +30,8 @@ from m2l2_mir.report.sets import sets_section
 __all__ = ["run_demo"]
 
 QUICK_SET = "notes-pitch"
-PROBES = {"quick": ["pitch"], "default": ["key", "pitch"], "full": ["key", "pitch", "genre", "tempo"]}
+FOUR = ["key", "pitch", "genre", "tempo"]
+PROBES = {"quick": ["pitch"], "default": FOUR, "full": FOUR}
 SEEDS = {"quick": 1, "default": 1, "full": 2}
 UNTRAINED_NOTE = (
     "{weights}: a random encoder keeps something of timbre and loudness, as any random projection of a spectrogram "
@@ -158,7 +159,7 @@ def _slots_section(out: Path, model: str, network: Music2Latent2, *, device: str
 
 
 def _probes_intro(size: str, *, trained: bool) -> str:
-    others = [probe for probe in PROBES["full"] if probe not in PROBES[size]]
+    others = [probe for probe in FOUR if probe not in PROBES[size]]
     seeds = f"{SEEDS[size]} seed{'s' if SEEDS[size] > 1 else ''}"
     return " ".join(
         [
@@ -166,7 +167,7 @@ def _probes_intro(size: str, *, trained: bool) -> str:
             f"not seen. The sets are small here, with {seeds}: enough to see how it is done, too little to rank "
             "models by.",
             "" if trained else "The encoder is itself untrained, so that no untrained one stands beside it.",
-            f"'m2l2 demo --full' adds {' and '.join(others[-2:])}." if others else "",
+            f"'m2l2 demo' without --quick adds {', '.join(others)}." if others else "",
         ]
     ).strip()
 

@@ -153,7 +153,24 @@ def test_the_learning_curve_of_a_finished_probe_is_kept(m2l2, table: str, tmp_pa
     assert curve.stat().st_mtime_ns > before
 
 
-def test_check_embedder(m2l2, tmp_path: Path, monkeypatch) -> None:
+def test_slots_stand_below_the_whole(m2l2, table: str, tmp_path: Path) -> None:
+    """What a slot is compared with comes first, unasked, and once."""
+    out = tmp_path / "out"
+    run = ["probe", "run", "genre", "--dataset", table, *TINY, "--seeds", "1", "--folds", "2", "--out", out, "--json"]
+    run += ["--slots", "leave-one-out", "--slots", "each", "--pooling", "mean+std", "--features", "pre-bottleneck"]
+    code, printed, err = m2l2(*run)
+    assert code == 3, err
+    scores = read_scores(out)["genre"]
+    models = [row["name"] for row in scores["rows"] if row["kind"] == "model"]
+    whole = "random:m2l2-tiny, mean+std"
+    slots = [f"{whole}, {how} {slot}" for how in ("without slot", "slot") for slot in range(1, len(models) // 2 + 1)]
+    assert models == [whole, *slots]
+    assert json.loads(printed)["probes"][0]["sentence"].startswith(f"{whole}: ")
+    assert scores["settings"]["rows"][0]["store"]["features"] == "pre-bottleneck"
+    assert {path.stem for path in (out / "figures").iterdir()} == {"slots-left-out-1", "slots-alone-2"}
+
+
+def test_check_embedder(m2l2, table: str, tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "my_levels.py").write_text(
         "import numpy as np\nclass Level:\n    name, sample_rate = 'level', 8000\n"
         "    def embed(self, waveform):\n        return np.array([waveform.std()])\n"
@@ -165,6 +182,10 @@ def test_check_embedder(m2l2, tmp_path: Path, monkeypatch) -> None:
     assert (code, printed.split(",")[0]) == (0, "my_levels:Level is sound: row 'level'")
     code, _, err = m2l2("probe", "check-embedder", "my_levels:Frames")
     assert (code, "pool over time" in err) == (2, True)
+    run = ["probe", "run", "genre", "--dataset", table, "--embedder", "my_levels:Level", "--jobs", "1", "--seeds", "1"]
+    assert m2l2(*run, "--folds", "2", "--out", tmp_path / "out")[0] == 3
+    rows = {row["name"]: (row["kind"], row["width"]) for row in read_scores(tmp_path / "out")["genre"]["rows"]}
+    assert rows["level"] == ("model", 1)
 
 
 def test_list(m2l2) -> None:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from m2l2_mir.dataset.dataset import load_dataset
+from m2l2_mir import demo
+from m2l2_mir.audio import save
+from m2l2_mir.dataset.dataset import Dataset, load_dataset
+from m2l2_mir.dataset.recipe import DatasetRecipe, SplitRecipe
 from m2l2_mir.demo_search import SHOWN
+from m2l2_mir.embedding.extract import extract
 from m2l2_mir.embedding.store import EmbeddingStore
+from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.probe.recipe import find_probe
+from m2l2_mir.probe.results import read_scores
 
 pytest.importorskip("music21")
 pytest.importorskip("midirenderer")
@@ -40,6 +49,48 @@ def test_quick_demo_writes_a_page_and_does_nothing_twice(m2l2, tmp_path: Path) -
     assert sorted(clips.rglob("*.parquet")) == parts
     assert [part.stat().st_mtime_ns for part in parts] == times
     assert scores.stat().st_mtime_ns == scored
+
+
+def test_by_default_all_four_probes_are_read_beside_an_untrained_encoder(tmp_path: Path, monkeypatch) -> None:
+    """On a dozen clips that need no rendering, the same for every probe."""
+    monkeypatch.setattr(demo, "hand_made_rows", lambda paths: [])
+    rng = np.random.default_rng(0)
+    numbers = np.arange(12)
+    paths = [str(tmp_path / f"{number:02}.wav") for number in numbers]
+    for path in paths:
+        save(path, 0.1 * rng.standard_normal((1, 4000)), 16000)
+    labels = {"key": ["C major", "G major"], "pitch": [60, 64], "tempo": [90.0, 120.0], "genre": ["jig", "reel"]}
+    dataset = Dataset(
+        name="clips",
+        recipe=DatasetRecipe(
+            title="Clips", about="", source="local", loader="", tasks=("key", "pitch", "tempo", "genre"),
+            licence="none", citation="none", splits={"grouped": SplitRecipe(folds=2)},
+        ),
+        tracks=pd.DataFrame(
+            {
+                "track_id": [Path(path).name for path in paths],
+                "path": paths,
+                "group": [str(number // 2) for number in numbers],
+                **{name: [values[number % 2] for number in numbers] for name, values in labels.items()},
+            }
+        ),
+        dropped=pd.DataFrame(columns=["track_id", "label", "reason"]),
+    )  # fmt: skip
+    network = load_model("random:m2l2-tiny", device="cpu")
+    network.weights_id = "sha256:0123"  # as if trained
+    names = [find_probe(probe)[1].dataset for probe in labels]
+    stores = dict.fromkeys(names, extract(dataset, out=tmp_path / "store", model=network, jobs=1))
+    section = demo._probes_section(
+        tmp_path, "mine", network, dict.fromkeys(names, dataset), stores, size="default", say=lambda _: None
+    )
+    found = read_scores(tmp_path / f"probes-{network.fingerprint}")
+    assert {*found} == {*labels}
+    for scores in found.values():
+        kinds = {row["name"]: row["kind"] for row in scores["rows"]}
+        assert (kinds["mine"], kinds["untrained m2l2-tiny"]) == ("model", "untrained")
+    assert "with 1 seed: enough" in section
+    assert "--quick adds" not in section
+    assert "untrained, so that" not in section
 
 
 def test_quick_and_full_exclude_each_other(m2l2, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ COLUMNS = ("row", "by", "bin", "items", "metric", "estimate", "low", "high", "me
 # By module of metrics: what is binned, and the metrics that are shown for each bin.
 BINNED: dict[str, tuple[str, tuple[str, ...]]] = {
     "pitch": ("octave", ("exact", "chroma", "absolute_error")),
-    "tempo": ("bpm", ("acc1", "acc2", "aoe1", "aoe2")),
+    "tempo": ("bpm", ("acc1", "acc2", "oe1", "aoe1", "aoe2")),
 }
 
 

@@ -6,8 +6,8 @@ Conventions
 * The maps of slots put the probes of a folder beside each other. Where one slot is read alone, colour is the share of
   the way from the majority class (blank) to 1 (full); where one is left out, it is what that adds or takes away.
 * Below slots read alone stands what no slot is responsible for: all slots together, and shuffled labels, the null. The
-  mean over slots would be none, since every slot may hold what is asked for. "=" marks slots whose interval meets that
-  of shuffled labels, and left-out ones that are not distinguishable from all slots.
+  mean over slots would be none, since every slot may hold what is asked for. "~" marks slots whose interval meets that
+  of shuffled labels, "n.s." left-out ones that are not distinguishable from all slots.
 """
 
 from __future__ import annotations

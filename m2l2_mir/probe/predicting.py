@@ -4,6 +4,7 @@ audio --extract, with the probe's own model and settings--> store --FittedProbe-
 
 Conventions
 -----------
+* Of a run that has kept several fits of a probe, the headline's is taken: the first model by the first read-out.
 * Embeddings of another model, features or loudness are refused. A store of other excerpts is taken, and that is said.
 * A track that the probe was fitted on, by the hash of its audio, is marked: its estimate is no test of the probe.
 """
@@ -28,6 +29,7 @@ from m2l2_mir.model.shipped import shipped_names, shipped_path
 from m2l2_mir.probe.final_fit import FITTED
 from m2l2_mir.probe.fitted import CARD, FittedProbe
 from m2l2_mir.probe.glossary import explain
+from m2l2_mir.probe.results import SCORES, scores_in
 from m2l2_mir.probe.space import Space
 
 __all__ = ["beside", "embed_for", "find_fitted", "is_store", "model_for", "predict_store", "remarks", "shown"]
@@ -37,33 +39,54 @@ _NOTES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B")
 
 
 def find_fitted(place: str | os.PathLike[str]) -> dict[str, FittedProbe]:
-    """Load the fitted probe in a folder, or all that 'm2l2 probe run' has kept there, if they read one embedding.
+    """Load the fitted probe in a folder, or that of every probe which 'm2l2 probe run' has kept there.
 
     Returns
     -------
     dict of FittedProbe
-        By name: that of the probe, with row and read-out where that is not enough, else that of the folder.
+        By name: that of the probe, or that of the folder where two probes have one name.
 
     Raises
     ------
     CheckpointError
-        There is none, several read embeddings of other models or settings, or one cannot be read.
+        There is none, they read embeddings of several models or settings, or one cannot be read.
     """
     folder = Path(place)
-    cards = [folder / CARD]
-    if not cards[0].is_file():
-        cards = sorted({*folder.glob(f"{FITTED}/*/{CARD}"), *folder.glob(f"*/{FITTED}/*/{CARD}")}) or cards
-    found = [FittedProbe.load(card.parent) for card in cards]
+    runs = sorted({card.parent.parent for part in ("", "*/") for card in folder.glob(f"{part}{FITTED}/*/{CARD}")})
+    if (folder / CARD).is_file() or not runs:
+        probe = FittedProbe.load(folder)
+        return {probe.facts.probe: probe}
+    places, found = zip(*map(_headline, runs), strict=True)
     if len({_heard(probe.space) for probe in found}) > 1:
-        places = ", ".join(str(card.parent) for card in cards)
-        raise CheckpointError(f"{folder} holds fitted probes of several models or settings; name one of them: {places}")
-    for named in (
-        [probe.facts.probe for probe in found],
-        [f"{probe.facts.probe} ({probe.facts.row}, {probe.facts.readout})" for probe in found],
-    ):
-        if len({*named}) == len(found):
-            return dict(zip(named, found, strict=True))
-    return {card.parent.relative_to(folder).as_posix(): probe for card, probe in zip(cards, found, strict=True)}
+        raise CheckpointError(
+            f"{folder} holds fitted probes of several models or settings; name one of them: "
+            f"{', '.join(map(str, places))}"
+        )
+    names = [probe.facts.probe for probe in found]
+    if len({*names}) < len(names):
+        names = [where.relative_to(folder).as_posix() for where in places]
+    return dict(zip(names, found, strict=True))
+
+
+def _headline(kept: Path) -> tuple[Path, FittedProbe]:
+    """Of the fits of a run, that of its first row by its first read-out; and where it is."""
+    found = [(card.parent, FittedProbe.load(card.parent)) for card in sorted(kept.glob(f"*/{CARD}"))]
+    if len(found) == 1:
+        return found[0]
+    try:
+        scores = scores_in(kept.parent)
+    except InputError as error:
+        raise CheckpointError(
+            f"{kept} holds {len(found)} fitted probes, and no {SCORES} beside it tells which comes first; name one of "
+            f"them: {', '.join(str(place) for place, _ in found)}"
+        ) from error
+    order = [(section["readout"], row["name"]) for section in scores["sections"] for row in scores["rows"]]
+
+    def rank(one: tuple[Path, FittedProbe]) -> int:
+        fit = one[1].facts.readout, one[1].facts.row
+        return order.index(fit) if fit in order else len(order)  # of an older run that was cut off
+
+    return min(found, key=rank)
 
 
 def _heard(space: Space) -> tuple[Any, ...]:

@@ -17,6 +17,7 @@ import pandas as pd
 
 from m2l2_mir.durable import write_durably
 from m2l2_mir.errors import InputError
+from m2l2_mir.probe.comparison import NOT_DISTINGUISHABLE
 from m2l2_mir.probe.figures import section_figures, slot_figures
 from m2l2_mir.probe.glossary import explain
 from m2l2_mir.probe.results import SCORES, read_predictions, read_scores
@@ -125,8 +126,8 @@ def _slots_section(figures: Sequence[ProbeFigure]) -> str:
     cards = "".join(_card(one, one.name) for one in figures)
     intro = (
         "Slot by slot: a stronger colour is more of the way from the majority class to every track right; where a slot "
-        "is left out, blue is a loss and rust a gain. Shuffled labels are the null; '=' marks slots read alone whose "
-        "interval meets that of shuffled labels, and left-out slots that are not distinguishable from all of them. "
+        "is left out, blue is a loss and rust a gain. Shuffled labels are the null; ~ marks slots read alone whose "
+        f"interval meets that of shuffled labels, n.s. left-out slots that are {NOT_DISTINGUISHABLE} from all of them. "
         "Intervals are in the tables below."
     )
     return page.section("Which slot holds what", f'<div class="pair">{cards}</div>', intro=intro)

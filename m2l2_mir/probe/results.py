@@ -38,6 +38,7 @@ __all__ = [
     "read_predictions",
     "read_scores",
     "refuse_other",
+    "scores_in",
     "write_overview",
     "write_result",
 ]
@@ -121,12 +122,30 @@ def read_scores(out: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(Path(out).glob(f"*/{SCORES}")):
         try:
-            found[path.parent.name] = _read(path)
+            found[path.parent.name] = scores_in(path.parent)
         except OtherVersionError as error:
             warnings.warn(str(error), stacklevel=2)
     if not found:
         raise InputError(f"{out} holds no results of probes; 'm2l2 probe run NAME --out {out}' makes them")
     return found
+
+
+def scores_in(folder: Path) -> dict[str, Any]:
+    """Scores of one finished probe, from its folder ``OUT/PROBE``.
+
+    Raises
+    ------
+    InputError
+        They are not there, cannot be read, or are of another version.
+    """
+    path = folder / SCORES
+    try:
+        scores = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); run the probe again with --overwrite") from error
+    if not isinstance(scores, dict) or scores.get("format") != FORMAT:
+        raise OtherVersionError(f"{path} is no result that this version can read; run the probe again with --overwrite")
+    return scores
 
 
 def read_predictions(out: Path, probe: str) -> pd.DataFrame:
@@ -150,7 +169,7 @@ def finished(out: Path, probe: str, settings: Mapping[str, Any]) -> dict[str, An
     if not path.is_file() or not path.with_name(PREDICTIONS).is_file():
         return None
     try:
-        scores = _read(path)
+        scores = scores_in(path.parent)
     except InputError:
         return None
     return scores if scores["settings"] == json.loads(json.dumps(plain(settings))) else None
@@ -176,7 +195,7 @@ def refuse_other(out: Path, probe: str, settings: Mapping[str, Any]) -> None:
     path = Path(out) / probe / SCORES
     if not path.is_file():
         return
-    if shown := differences(_read(path)["settings"], json.loads(json.dumps(plain(settings)))):
+    if shown := differences(scores_in(path.parent)["settings"], json.loads(json.dumps(plain(settings)))):
         raise InputError(
             f"{path.parent} holds results made with other settings ({shown}): choose another --out, or replace them "
             "with --overwrite"
@@ -242,13 +261,3 @@ def _differences(there: Any, now: Any, name: str = "") -> list[str]:
 def _shown(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        scores = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); run the probe again with --overwrite") from error
-    if not isinstance(scores, dict) or scores.get("format") != FORMAT:
-        raise OtherVersionError(f"{path} is no result that this version can read; run the probe again with --overwrite")
-    return scores

@@ -30,6 +30,10 @@ def test_worked_bins() -> None:
     table = binned_items("tempo", tempi, tested_per_trained=1)
     assert table.loc[table["metric"] == "acc1", "estimate"].tolist() == [0.5, 1, 1]
     assert table["bin"].unique()[:2].tolist() == ["< 60", "60-75"]
+    # Signed: slow music taken for fast, and fast for slow.
+    pulled = items.assign(reference=[50.0, 50, 200, 200], estimated=[100.0, 50, 100, 100])
+    table = binned_items("tempo", pulled, tested_per_trained=1)
+    assert table.loc[table["metric"] == "oe1", "estimate"].tolist() == [0.5, -1]
 
 
 def test_intervals_are_for_other_tracks_to_train_on_too(rng: np.random.Generator) -> None:

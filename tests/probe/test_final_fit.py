@@ -17,6 +17,7 @@ from m2l2_mir.probe import fitted as fitted_module
 from m2l2_mir.probe.experiment import run_probe
 from m2l2_mir.probe.final_fit import keep_fits
 from m2l2_mir.probe.fitted import FittedProbe
+from m2l2_mir.probe.predicting import find_fitted
 from m2l2_mir.probe.results import read_predictions, read_scores, write_result
 from m2l2_mir.probe.rows import Row
 from m2l2_mir.probe.space import Space
@@ -66,15 +67,15 @@ def kept(plan, row, tmp_path_factory):
 
     @cache
     def run(probe: str, *readouts: str) -> dict[str, Path]:
-        return fits(plan(probe, readouts=readouts, seeds=1, folds=2), row, tmp_path_factory.mktemp("out"))
+        return fits(plan(probe, readouts=readouts, seeds=1, folds=2), [row], tmp_path_factory.mktemp("out"))
 
     return run
 
 
-def fits(plan, row: Row, out: Path) -> dict[str, Path]:
-    write_result(out, run_probe(plan, [row], jobs=1, draws=50))
+def fits(plan, rows: list[Row], out: Path) -> dict[str, Path]:
+    write_result(out, run_probe(plan, rows, jobs=1, draws=50))
     scores, predictions = read_scores(out)[plan.name], read_predictions(out, plan.name)
-    found = keep_fits(plan, [row], scores, predictions, out / plan.name)
+    found = keep_fits(plan, rows, scores, predictions, out / plan.name)
     return {FittedProbe.load(folder).facts.readout: folder for folder in found}
 
 
@@ -113,7 +114,7 @@ def test_two_classes_have_two_probabilities(plan, row, dataset, tmp_path) -> Non
     two = replace(dataset, tracks=dataset.tracks.assign(genre=np.where(is_jig, "jig", "other")))
     manifests = {"grouped": (two.split("genre", "grouped", folds=2),)}
     planned = replace(plan(readouts=["linear", "mlp"], seeds=1), dataset=two, manifests=manifests)
-    for folder in fits(planned, row, tmp_path).values():
+    for folder in fits(planned, [row], tmp_path).values():
         fitted = FittedProbe.load(folder)
         shares = fitted.predict_proba(np.delete(row.load(0), 7, axis=0))
         assert shares.shape == (TRACKS - 1, 2)
@@ -162,7 +163,7 @@ def test_confidence_and_labels(kept) -> None:
 
 def test_fits_are_made_once_and_replaced_whole(plan, row, tmp_path) -> None:
     planned = plan(readouts=["linear", "linear-regression"], probe="tempo", seeds=1, folds=2)
-    folder = fits(planned, row, tmp_path)["linear"]
+    folder = fits(planned, [row], tmp_path)["linear"]
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     scores, predictions = read_scores(tmp_path)["tempo"], read_predictions(tmp_path, "tempo")
     keep_fits(planned, [row], scores, predictions, tmp_path / "tempo")
@@ -170,9 +171,32 @@ def test_fits_are_made_once_and_replaced_whole(plan, row, tmp_path) -> None:
     # Another run: other numbers, and no regression.
     moved = row.load(0) * 2
     other = replace(row, load=lambda _: moved, provenance={"made": "otherwise"})
-    assert fits(plan("tempo", readouts=["linear"], seeds=1, folds=2), other, tmp_path) == {"linear": folder}
+    assert fits(plan("tempo", readouts=["linear"], seeds=1, folds=2), [other], tmp_path) == {"linear": folder}
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert len(list(folder.iterdir())) == 2
+
+
+def test_of_a_run_the_headline_fits_are_found(plan, row, tmp_path) -> None:
+    """One for each probe, under its plain name: the first read-out and row of the run, whatever the folders' order."""
+    rows = [row, replace(row, name="a slot of mine", space=replace(SPACE, slots="each"), width=3)]
+    rows[1] = replace(rows[1], load=lambda _: row.load(0)[:, :3])
+    for probe, readouts in (("tempo", ["linear-regression", "linear"]), ("genre", ["mlp", "linear"])):
+        fits(plan(probe, readouts=readouts, seeds=1, folds=2), rows, tmp_path)
+    found = find_fitted(tmp_path)
+    assert {name: (one.facts.row, one.facts.readout) for name, one in found.items()} == {
+        "genre": (row.name, "mlp"),
+        "tempo": (row.name, "linear-regression"),
+    }
+    one = tmp_path / "tempo" / "fitted" / "a-slot-of-mine-linear"
+    assert find_fitted(one)["tempo"].facts.row == "a slot of mine"
+    # Scores that a later run has replaced, and that was cut off before its fits; and none at all.
+    scores = json.loads((tmp_path / "tempo" / "scores.json").read_text())
+    scores["sections"][0]["readout"] = "knn"
+    (tmp_path / "tempo" / "scores.json").write_text(json.dumps(scores))
+    assert find_fitted(tmp_path / "tempo")["tempo"].facts.readout == "linear"
+    (tmp_path / "tempo" / "scores.json").unlink()
+    with pytest.raises(CheckpointError, match=f"holds 4 fitted probes, and no scores.json .* name one of them: {one}"):
+        find_fitted(tmp_path)
 
 
 def test_a_save_that_is_cut_off_leaves_the_old_probe(kept, tmp_path, monkeypatch) -> None:

@@ -108,6 +108,8 @@ def test_slots_against_probes(out: Path) -> None:
     assert texts[0] == 1
     assert [cell[-1] == "~" for cell in cells] == [False, True, True, True, False, False, False, False]
     assert "genre is read best from slot 1 (1.000)" in alone.caption
+    legend = write_report(out).read_text(encoding="utf-8")
+    assert re.search(r"; ~ marks slots read alone .*, n\.s\. left-out slots .*", legend)
     cells = [text.get_text() for text in left_out.figure.axes[0].texts]
     assert not cells[0].endswith("n.s.")
     assert cells[2].endswith("n.s.")  # without the noise genre is read as well
