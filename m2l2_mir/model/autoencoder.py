@@ -6,9 +6,9 @@ Source: *Music2Latent2: Audio Compression with Summary Embeddings and Autoregres
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from m2l2_mir.model.spectrogram import Framing
 __all__ = ["Features", "Music2Latent2", "as_waveform"]
 
 Features = Literal["bottleneck", "pre-bottleneck"]
+
+
+DECODING = ("upsampler", "consistency")  # the networks that encoding does not need
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,8 @@ class Music2Latent2(nn.Module):
     (1, 44100)
     """
 
+    check_rest: Callable[[], None] | None = None  # set by whoever loads weights and has checked only the encoder
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -61,6 +66,38 @@ class Music2Latent2(nn.Module):
         self.upsampler = Upsampler(config)
         self.consistency = ConsistencyNetwork(config)
         self.eval()
+
+    def complete(self) -> Self:
+        """Check the decoding networks, if only the encoder was checked when the weights were loaded; and return self.
+
+        Nobody needs to call it: it is called when they are used for the first time.
+
+        Raises
+        ------
+        CheckpointError
+            The file that the weights came from is damaged, or no longer the one that was loaded.
+        """
+        if self.check_rest is not None:
+            self.check_rest()
+            for name in DECODING:
+                super().__getattr__(name).to(self.encoder.gain.dtype)  # half in a file of half precision
+            self.check_rest = None
+        return self
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        if name in DECODING:
+            self.complete()
+        return super().__getattr__(name)
+
+    def state_dict(self, *args: Any, **settings: Any) -> dict[str, Any]:  # type: ignore[override]
+        """As of any module; see :meth:`complete`."""
+        self.complete()
+        return super().state_dict(*args, **settings)
+
+    def load_state_dict(self, *args: Any, **settings: Any) -> Any:
+        """As of any module; see :meth:`complete`."""
+        self.complete()
+        return super().load_state_dict(*args, **settings)
 
     @property
     def device(self) -> torch.device:

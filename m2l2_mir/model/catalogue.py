@@ -48,7 +48,7 @@ def describe(name: str) -> dict[str, Any]:
     card = None
     if name in model_names() and name not in shipped_names() and not _local(name):
         row = _at_hand(name)
-        config, weights, stated = config_named(name), row["weights"], {"licence": row["licence"]}
+        config, weights, stated = config_named(name), row["weights"], {"licence": row["licence"], **_to_come(name)}
     else:
         model = load_model(name, device="cpu")
         config, weights, stated = model.config, model.weights_id, model.metadata
@@ -61,6 +61,7 @@ def describe(name: str) -> dict[str, Any]:
         "parameters": count_parameters(config),
         "embeddings": f"{config.num_embeddings} x {config.latent_dim} for each {config.chunk_seconds:.3f} s of music",
         "compression": f"{config.compression:g} x",
+        "audio": f"{config.sample_rate / 1000:g} kHz, {'mono (stereo is mixed)' if config.channels == 1 else 'stereo'}",
         **told,
         "licence": stated.get("licence", "MIT" if weights.startswith("random:") else NOT_STATED),
         "citation": stated.get("citation", citation),
@@ -86,6 +87,14 @@ def _at_hand(name: str) -> dict[str, Any]:
     path = shipped_path(name)
     licence = read_metadata(path).get("licence", NOT_STATED)
     return {"weights": "shipped", "megabytes": round(path.stat().st_size / 1e6, 1), "licence": licence}
+
+
+def _to_come(name: str) -> dict[str, str]:
+    """Where official weights will be downloaded from; nothing for other models."""
+    if name not in OFFICIAL:
+        return {}
+    official = OFFICIAL[name]
+    return {"source": f"the hub's {official.repository}, {official.file}: its newest commit at first use, then kept"}
 
 
 def _local(name: str) -> Path | None:

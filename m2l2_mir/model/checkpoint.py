@@ -4,8 +4,10 @@ A checkpoint is one safetensors file. Its metadata hold the configuration, the S
 load) and, where given, licence and citation. Tensors in half precision are float32 again once loaded. Nothing is ever
 unpickled from a native checkpoint.
 
-Official weights of published relatives are loaded as published (see :mod:`m2l2_mir.model.official_file`). Only the
-encoder is read then: upsampler and consistency network stay in the file until they are used.
+Official weights of published relatives are loaded as published (see :mod:`m2l2_mir.model.official_file`), or from a
+checkpoint that was made of them. Only the encoder is read then: upsampler and consistency network stay in the file
+until they are used. Such a checkpoint has a digest of the encoder alone, checked on load; that of all is checked when
+one of the others is used for the first time.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import hashlib
 import json
 import os
 import struct
+import warnings
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -44,7 +48,8 @@ __all__ = [
 
 FORMAT = "m2l2-mir/1"
 DEFAULT_SEED = 0
-OWN_KEYS = ("format", "config", "sha256", "trained")  # of the metadata; the rest is the caller's
+ENCODER = "sha256-encoder"
+OWN_KEYS = ("format", "config", "sha256", ENCODER, "trained")  # of the metadata; the rest is the caller's
 
 
 def load_model(name: str | Path, *, device: str = "auto") -> Music2Latent2:
@@ -149,6 +154,9 @@ def save_model(
         "sha256": sha256,
         "trained": "yes" if model.trained else f"no: {model.weights_id}",
     }
+    if model.config.name in OFFICIAL and "source" in header:
+        encoder = {name.removeprefix("encoder."): part.float() for name, part in tensors.items() if _of_encoder(name)}
+        header[ENCODER] = _encoder_digest(config, tensors_sha256(encoder))
     content = save(tensors, metadata=header)
     try:
         write_durably(path, lambda file: file.write(content))
@@ -238,30 +246,62 @@ def _load_file(path: Path) -> Music2Latent2:
         raise CheckpointError(
             f"{path} is no m2l2-mir checkpoint: its format is {header.get('format')!r}, not {FORMAT!r}"
         )
-    sha256 = tensors_sha256(tensors, header.get("config", ""))
-    if sha256 != header.get("sha256"):
-        raise CheckpointError(f"{path} is damaged: its checksum is not the one written; fetch or convert it again")
+    sha256, encoder_alone = header.get("sha256", ""), ENCODER in header
+    if not encoder_alone:
+        _check(path, header, tensors, sha256)
     try:
         config = config_from_dict(json.loads(header["config"]))
     except (KeyError, json.JSONDecodeError, ConfigError) as error:
         raise CheckpointError(f"{path} holds no usable model configuration: {error}") from error
     with torch.device("meta"):
         model = build(config)
+    weights = {name: tensor if encoder_alone else tensor.float() for name, tensor in tensors.items()}
+    weights |= {name: part.to(torch.float32, copy=True) for name, part in weights.items() if _of_encoder(name)}
     try:
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=True, assign=True)
+        model.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f"the tensors of {path} do not fit its configuration {config.name!r}: {error}") from error
     model.metadata = {key: text for key, text in header.items() if key not in OWN_KEYS}
     trained = header.get("trained", "yes")
     model.weights_id = f"sha256:{sha256}" if trained == "yes" else trained.removeprefix("no: ")
-    if _is_official(model):
-        model.weights_id = _official_id(model)
+    if encoder_alone or _is_official(model):
+        encoder = tensors_sha256(model.encoder.state_dict())
+        model.weights_id = _official_id(config, encoder)
+        if encoder_alone:
+            if header[ENCODER] != _encoder_digest(header["config"], encoder):
+                raise _damaged(path)
+            model.check_rest = partial(_check_file, path, sha256)
     return model
+
+
+def _check_file(path: Path, sha256: str) -> None:
+    _check(path, *_opened(path), sha256)
+
+
+def _check(path: Path, header: Mapping[str, str], tensors: Mapping[str, Tensor], sha256: str) -> None:
+    """Compare all tensors and the configuration with what was written of them."""
+    if sha256 != tensors_sha256(tensors, header.get("config", "")):
+        raise _damaged(path)
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged: its checksum is not the one written; fetch or convert it again")
+
+
+def _encoder_digest(config: str, encoder: str) -> str:
+    """What a checkpoint states of its encoder: a digest of the configuration and of the SHA-256 of its tensors."""
+    return hashlib.sha256(f"{config}{encoder}".encode()).hexdigest()
 
 
 def _load_official(path: Path) -> Music2Latent2:
     """Official weights: the encoder is read, all else is mapped from the file."""
     official, tensors = read_official(path)
+    if not official.as_pinned:
+        warnings.warn(
+            f"{path} is not the {official.file} that others have pinned: its SHA-256 is {official.sha256[:12]}..., not "
+            f"{official.pinned[:12]}...; embeddings by the two may not compare",
+            stacklevel=3,
+        )
     with torch.device("meta"):
         model = build(config_named(official.preset))
     for name, expected in model.state_dict().items():
@@ -271,20 +311,24 @@ def _load_official(path: Path) -> Music2Latent2:
                 f"not {tuple(expected.shape)}"
             )
     weights = {name: tensor.float() for name, tensor in tensors.items()}
-    weights |= {name: tensor.clone() for name, tensor in weights.items() if name.startswith("encoder.")}
+    weights |= {name: tensor.clone() for name, tensor in weights.items() if _of_encoder(name)}
     model.load_state_dict(weights, strict=True, assign=True)
     model.metadata = {**official.facts}
-    model.weights_id = _official_id(model)
+    model.weights_id = _official_id(model.config, tensors_sha256(model.encoder.state_dict()))
     return model
+
+
+def _of_encoder(name: str) -> bool:
+    return name.startswith("encoder.")
 
 
 def _is_official(model: Music2Latent2) -> bool:
     return model.config.name in OFFICIAL and "source" in model.metadata
 
 
-def _official_id(model: Music2Latent2) -> str:
+def _official_id(config: ModelConfig, encoder: str) -> str:
     """Name of official weights: the same for the published file and for what was made of it, by what embeds."""
-    return f"{model.config.name}:{tensors_sha256(model.encoder.state_dict())}"
+    return f"{config.name}:{encoder}"
 
 
 def _random_by_name(name: str) -> Music2Latent2:

@@ -39,7 +39,8 @@ def official_path(official: Official) -> Path:
     """File of official weights, downloaded to the user's cache if it is nowhere on this machine.
 
     The commit that the hub names as its newest is taken and compared with the SHA-256 that the hub states. Both are
-    kept (:mod:`m2l2_mir.model.origin`) and get into the facts of stores and of converted files.
+    kept (:mod:`m2l2_mir.model.origin`) and get into the facts of stores and of converted files. No commit is pinned:
+    what is newest is decided at the first use, on each machine.
 
     Raises
     ------

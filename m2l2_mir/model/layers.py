@@ -21,6 +21,7 @@ __all__ = [
     "Linear",
     "Transformer",
     "Upsample",
+    "learned",
     "noise_embedding",
 ]
 
@@ -235,7 +236,7 @@ class Transformer(nn.Module):
     ) -> None:
         super().__init__()
         self.causal = causal
-        self.positions = nn.Parameter(torch.randn(positions, dim) * dim**-0.5)
+        self.positions = learned(positions, dim)
         self.norm_in = LayerNorm(dim, cond_dim)
         blocks = [Block(dim, heads, hidden, cond_dim, sharpness) for _ in range(layers)]
         for block in blocks:
@@ -266,6 +267,14 @@ def noise_embedding(sigma: Tensor, dim: int) -> Tensor:
     exponents = torch.arange(dim // 2, device=sigma.device, dtype=torch.float32) / (dim // 2 - 1)
     angles = torch.log(sigma.float())[..., None] / 4 * 10_000.0**-exponents
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def learned(count: int, dim: int) -> nn.Parameter:
+    """Learned tokens [count, dim], random to begin with."""
+    values = torch.empty(count, dim)
+    if not values.is_meta:  # there drawing imports PyTorch's compiler, which takes longer than loading a model
+        values = torch.randn(count, dim) * dim**-0.5
+    return nn.Parameter(values)
 
 
 def zero_(module: nn.Linear | nn.Conv2d | nn.ConvTranspose2d) -> nn.Linear | nn.Conv2d | nn.ConvTranspose2d:

@@ -30,8 +30,8 @@ OFFICIAL_SAMPLES = 60 * 44_100  # the package encodes and decodes so much at onc
 class Music2Latent(Music2Latent2):
     """Encoder, upsampler and consistency UNet of one :class:`Music2LatentConfig`, used as a :class:`Music2Latent2`.
 
-    Use :func:`m2l2_mir.load_model` to get one with weights. Several channels are mixed down; to keep them, encode and
-    decode each on its own.
+    Use :func:`m2l2_mir.load_model` to get one with weights. Several channels are mixed down. The published package
+    takes each on its own, as you can: encode and decode one channel after the other.
 
     >>> config = Music2LatentConfig.official().replace(
     ...     n_fft=128, hop_length=32, level_channels=(4, 8, 16, 16, 16), heads=2, dim=32, bottleneck_channels=16

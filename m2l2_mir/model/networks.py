@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.envelope import EnvelopeTokens
-from m2l2_mir.model.layers import LayerNorm, Linear, Transformer, noise_embedding, zero_
+from m2l2_mir.model.layers import LayerNorm, Linear, Transformer, learned, noise_embedding, zero_
 from m2l2_mir.model.patchifier import Depatchifier, Patchifier
 
 __all__ = ["ConsistencyNetwork", "Encoder", "Upsampler"]
@@ -35,8 +35,8 @@ class Encoder(nn.Module):
         inputs = config.spectrogram_shape[0] + (config.channels if config.magnitude_channel else 0)
         self.gain = nn.Parameter(torch.ones(config.bins // config.stem_patch[0], 1))
         self.patchifier = Patchifier(config, inputs, config.encoder_blocks or config.level_blocks)
-        self.latents = _learned(config.latent_tokens, config.dim)
-        self.registers = _learned(config.registers, config.dim)
+        self.latents = learned(config.latent_tokens, config.dim)
+        self.registers = learned(config.registers, config.dim)
         self.envelope = EnvelopeTokens(config) if config.envelope_tokens else None
         self.transformer = Transformer(
             config.dim,
@@ -48,7 +48,8 @@ class Encoder(nn.Module):
         )
         self.norm_out = LayerNorm(config.dim)
         self.to_bottleneck = Linear(config.dim, config.token_dim)
-        nn.init.normal_(self.to_bottleneck.weight, std=0.5 * config.dim**-0.5)  # tanh starts in its linear part
+        if not self.to_bottleneck.weight.is_meta:  # see `learned`
+            nn.init.normal_(self.to_bottleneck.weight, std=0.5 * config.dim**-0.5)  # tanh starts in its linear part
         nn.init.zeros_(self.to_bottleneck.bias)
 
     def features(self, inputs: Tensor) -> Tensor:
@@ -80,8 +81,8 @@ class Upsampler(nn.Module):
         super().__init__()
         self.config = config
         self.from_latents = Linear(config.token_dim, config.dim)
-        self.mask_tokens = _learned(config.token_grid[0], config.dim)  # one for each frequency, at all times
-        self.registers = _learned(config.registers, config.dim)
+        self.mask_tokens = learned(config.token_grid[0], config.dim)  # one for each frequency, at all times
+        self.registers = learned(config.registers, config.dim)
         self.transformer = Transformer(
             config.dim,
             config.heads,
@@ -118,7 +119,7 @@ class ConsistencyNetwork(nn.Module):
         )
         self.patchifier = Patchifier(config, channels, config.level_blocks, cond)
         self.from_latents = Linear(config.token_dim, config.dim) if config.latents_in_consistency else None
-        self.registers = _learned(config.registers, config.dim)
+        self.registers = learned(config.registers, config.dim)
         latents = config.latent_tokens if config.latents_in_consistency else 0
         self.transformer = Transformer(
             config.dim,
@@ -168,10 +169,6 @@ def _cached_chunks(config: ModelConfig) -> int:
     """Chunks whose finest feature map a CPU's cache holds: larger batches only wait for memory."""
     stem_bins, stem_frames = config.bins // config.stem_patch[0], config.chunk_frames // config.stem_patch[1]
     return max(1, CACHE_BYTES // (4 * config.level_channels[0] * stem_bins * stem_frames))
-
-
-def _learned(count: int, dim: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(count, dim) * dim**-0.5)
 
 
 def _sequence(config: ModelConfig) -> int:

@@ -5,7 +5,8 @@ Such a file is a zip archive of a pickle and of raw tensors, written by ``torch.
 scalars). Only that mapping is used. The pickle is read by PyTorch's restricted reader (``weights_only=True``), in
 which no name of the file is ever looked up: those of numpy stand for an empty object, any other is refused.
 
-Tensors are mapped from the file, not read: what is not used costs neither time nor memory.
+Tensors are mapped from the file, not read: what is not used costs neither time nor memory. A file that is new to this
+machine is read once, for its SHA-256.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from m2l2_mir.errors import CheckpointError
 from m2l2_mir.model.official import convert_codicodec
 from m2l2_mir.model.official_music2latent import convert_music2latent
-from m2l2_mir.model.origin import Origin, origin_of
+from m2l2_mir.model.origin import Origin, origin_of, sha256_once
 
 __all__ = ["OFFICIAL", "Official", "is_archive", "read_official", "tell_terms"]
 
@@ -50,16 +51,26 @@ class Official:
     convert: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]  # published state dict -> that of the preset
     licence: str
     citation: str
+    pinned: str = ""  # SHA-256 of the file that others have pinned; which of the hub's commits has it is not known
     origin: Origin | None = None  # of the file that was read
+    sha256: str = ""  # of the file that was read
 
     @property
     def facts(self) -> dict[str, str]:
         """What every checkpoint made of these weights states."""
-        source = f"a file in the format of {self.repository}, {self.file}; not compared with a checksum"
+        checked = f"SHA-256 {self.sha256}"
+        source = f"a file in the format of {self.repository}, {self.file}, {checked}"
         if self.origin is not None:
-            checked = f"SHA-256 {self.origin.sha256}" if self.origin.sha256 else "of which no SHA-256 is stated there"
+            checked += ", as stated there" if self.origin.sha256 else ", none is stated there"
             source = f"the hub's {self.repository}, {self.file}, commit {self.origin.commit}, {checked}"
+        if self.pinned:
+            source += ", the one that others have pinned" if self.as_pinned else ", not the one that others have pinned"
         return {"licence": self.licence, "citation": self.citation, "source": source}
+
+    @property
+    def as_pinned(self) -> bool:
+        """Whether the file that was read is the one that others have pinned; also where there is none."""
+        return self.pinned in ("", self.sha256)
 
 
 OFFICIAL = {
@@ -71,6 +82,7 @@ OFFICIAL = {
         convert=convert_codicodec,
         licence="CC BY-NC 4.0",
         citation="CoDiCodec: Unifying Continuous and Discrete Compressed Representations of Audio, arXiv 2509.09836",
+        pinned="27827ac41100386193fa4fd04d783c62d526a7b06ffa9e9252992eb3eb4bdb6c",
     ),
     "music2latent": Official(
         preset="music2latent",
@@ -109,8 +121,10 @@ def read_official(path: Path) -> tuple[Official, dict[str, Tensor]]:
     for official in OFFICIAL.values():
         if official.mark in published:
             try:
+                converted = official.convert(published)
                 origin = origin_of(official.preset, path)
-                return replace(official, origin=origin), official.convert(published)
+                sha256 = origin.sha256 if origin is not None and origin.sha256 else sha256_once(path)
+                return replace(official, origin=origin, sha256=sha256), converted
             except CheckpointError as error:
                 raise CheckpointError(f"{path}: {error}") from error
     raise CheckpointError(f"{path} holds none of the official networks that are known: {', '.join(OFFICIAL)}")

@@ -1,11 +1,13 @@
 """Where a file of official weights came from: what the model hub states of it, kept when it is downloaded.
 
 The note lies in ``models/`` of this package's cache. It counts for the very file that was compared with the hub's
-checksum: one that has been changed since, or lies elsewhere, is again one of which nothing is known.
+checksum: one that has been changed since, or lies elsewhere, is again one of which nothing is known but its SHA-256,
+which is kept there too, for it takes long to compute.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +17,7 @@ from pathlib import Path
 
 from m2l2_mir.durable import cache_home, write_json
 
-__all__ = ["Origin", "keep_origin", "noted_origin", "origin_of", "sha256_of", "stated_sha256"]
+__all__ = ["Origin", "keep_origin", "noted_origin", "origin_of", "sha256_of", "sha256_once", "stated_sha256"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,26 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_once(path: Path) -> str:
+    """SHA-256 of a file, computed once as long as its place, size and time stamp stay the same."""
+    state = path.stat()
+    place, mine = cache_home() / "models" / "sha256.json", [state.st_size, state.st_mtime_ns]
+    try:
+        noted = dict(json.loads(place.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        noted = {}
+    known = {file: note for file, note in noted.items() if os.path.exists(file)}
+    name = os.path.realpath(path)
+    match known.get(name):
+        case [size, mtime_ns, str(sha256)] if [size, mtime_ns] == mine:
+            return sha256
+    sha256 = sha256_of(path)
+    with contextlib.suppress(OSError):  # a cache that cannot be written: computed again next time
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, {**known, name: [*mine, sha256]})
+    return sha256
 
 
 def keep_origin(preset: str, path: Path, *, commit: str, sha256: str) -> None:

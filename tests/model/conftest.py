@@ -1,5 +1,6 @@
 """Tiny models whose every weight matters."""
 
+import dataclasses
 import importlib
 import sys
 from collections.abc import Callable
@@ -108,6 +109,8 @@ def small_codicodec(tmp_path, monkeypatch) -> ModelConfig:
     (presets / "codicodec.toml").write_text(SMALL_CODICODEC)
     monkeypatch.setattr(config, "PRESETS", presets)
     official_file.tell_terms.cache_clear()
+    small = dataclasses.replace(official_file.OFFICIAL["codicodec"], pinned="")  # that is of the full size
+    monkeypatch.setitem(official_file.OFFICIAL, "codicodec", small)
     return ModelConfig.preset("codicodec")
 
 

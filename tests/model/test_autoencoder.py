@@ -1,5 +1,9 @@
 """What the networks may and may not see, and what `encode` accepts."""
 
+import inspect
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -274,19 +278,26 @@ def test_bad_settings_are_refused(model):
 # Side effects
 
 
+def flags():
+    return (
+        torch.get_num_threads(),
+        torch.get_default_dtype(),
+        torch.get_rng_state().tolist(),
+        torch.is_grad_enabled(),
+        torch.is_inference_mode_enabled(),
+        torch.get_float32_matmul_precision(),
+        torch.are_deterministic_algorithms_enabled(),
+        *(torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
+        *(torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32),
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction,
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction,
+        torch.backends.mkldnn.enabled,
+    )
+
+
 def test_global_state_of_torch_is_left_alone():
     def state():
-        return (
-            torch.get_num_threads(),
-            torch.get_default_dtype(),
-            torch.get_rng_state().tolist(),
-            torch.is_grad_enabled(),
-            torch.is_inference_mode_enabled(),
-            torch.get_float32_matmul_precision(),
-            torch.backends.cudnn.benchmark,
-            torch.are_deterministic_algorithms_enabled(),
-            np.random.get_state()[1].tolist(),  # noqa: NPY002
-        )
+        return (*flags(), np.random.get_state()[1].tolist())  # noqa: NPY002
 
     before = state()
     model = load_model("random:m2l2-tiny", device="cpu")
@@ -296,6 +307,26 @@ def test_global_state_of_torch_is_left_alone():
     assert state() == before  # also between two pieces
     model.decode(z)
     assert state() == before
+
+
+def test_no_import_touches_the_flags_of_torch():
+    script = f"""
+import importlib, pkgutil, torch
+{inspect.getsource(flags)}
+before = flags()
+import m2l2_mir
+for module in pkgutil.walk_packages(m2l2_mir.__path__, "m2l2_mir."):
+    if not module.name.endswith("__main__"):
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as error:  # an extra that is not installed
+            assert not error.name.startswith("m2l2_mir"), error
+    assert flags() == before, module.name
+print(module.name)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("m2l2_mir.")
 
 
 def test_embeddings_can_train_a_torch_model(model):

@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +54,16 @@ def test_there_and_back_bitwise(make_model, tmp_path):
     assert ModelConfig.from_dict(json.loads(header["config"])) == model.config
     waveform = torch.linspace(-0.1, 0.1, 5000)
     assert torch.equal(loaded.encode(waveform, 44_100), model.encode(waveform, 44_100))
+
+
+def test_loading_does_not_import_the_compiler(saved):
+    """Which drawing weights that are never used would do, and which takes a second."""
+    script = "import sys, torch; before = set(sys.modules); from m2l2_mir.model.checkpoint import load_model; "
+    script += (
+        f"load_model({str(saved)!r}, device='cpu'); print({{'torch._dynamo', 'sympy'}} & set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_trained_weights_are_told_from_random_ones(make_model, tmp_path):

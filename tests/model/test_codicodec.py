@@ -7,8 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
+from m2l2_mir.audio import load
+from m2l2_mir.embedding.extract import extract
 from m2l2_mir.errors import InputError
 from m2l2_mir.model import official
 from m2l2_mir.model.checkpoint import load_model
@@ -82,6 +85,24 @@ def test_embeddings_are_the_published_ones(theirs, ours, samples, channels):
     assert values.std() > 0.1
     torch.testing.assert_close(torch.tanh(0.8 * found), values, atol=1e-5, rtol=0)
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)  # atanh is steep near 1
+
+
+@pytest.mark.reference
+def test_a_file_is_embedded_as_the_package_does(theirs, ours, tmp_path):
+    """From file to store: as the package with zeros in front, one hop less than a frame, and behind."""
+    waveform = music(3 * CHUNK + 1000)
+    soundfile.write(tmp_path / "a.wav", waveform.T, RATE, subtype="FLOAT")
+    store = extract(tmp_path / "a.wav", out=tmp_path / "store", model=ours, keep="chunks")
+    found = store.chunks("a.wav")
+    front, behind = FRAME - HOP, len(found) * CHUNK - waveform.shape[1]
+    soundfile.write(tmp_path / "padded.wav", np.pad(waveform.T, ((front, behind), (0, 0))), RATE, subtype="FLOAT")
+    np.testing.assert_allclose(found, theirs.encode(str(tmp_path / "padded.wav")), rtol=2e-3, atol=5e-3)  # float16
+
+    # The package does not look at a file's rate: its numbers are those of samples taken for 48 kHz.
+    soundfile.write(tmp_path / "b.wav", waveform.T, 44_100, subtype="FLOAT")
+    expected = theirs.encode(str(tmp_path / "b.wav"))
+    samples, _ = load(tmp_path / "b.wav")
+    torch.testing.assert_close(ours.encode(samples, RATE, framing="official"), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.reference

@@ -45,3 +45,17 @@ def test_encode_in_bfloat16(pair, waveform):
         half = on_gpu.encode(waveform, 44_100)
     assert half.dtype == torch.float32
     assert cosine(on_cpu.encode(waveform, 44_100), half) > 0.999
+
+
+@pytest.mark.usefixtures("small_music2latent")
+@pytest.mark.parametrize("file", ["official_pt", "music2latent_pt"])
+def test_official_weights(file, request, waveform, tmp_path):
+    published, converted = request.getfixturevalue(file), tmp_path / "own.safetensors"
+    on_cpu = load_model(published, device="cpu")
+    save_model(on_cpu, converted)
+    expected = on_cpu.encode(waveform, 44_100)
+    audio = on_cpu.decode(expected, method="parallel")
+    for path in (published, converted):
+        on_gpu = load_model(path, device="cuda")
+        assert cosine(on_gpu.encode(waveform, 44_100), expected) > 0.9999
+        assert cosine(on_gpu.decode(expected, method="parallel"), audio) > 0.9999

@@ -1,10 +1,13 @@
 """Files of official weights: only tensors are taken, nothing of a file is run, terms are told, conversion is exact."""
 
+import copy
+import dataclasses
 import hashlib
 import json
 import os
 import re
 import sys
+import warnings
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,13 +15,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from m2l2_mir.audio import save
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import CheckpointError
-from m2l2_mir.model import hub
+from m2l2_mir.model import checkpoint, hub, origin
 from m2l2_mir.model.catalogue import describe
-from m2l2_mir.model.checkpoint import load_model, read_metadata, tensors_sha256
+from m2l2_mir.model.checkpoint import convert_official, load_model, read_metadata, save_model, tensors_sha256
 from m2l2_mir.model.official_file import OFFICIAL
 from m2l2_mir.model.origin import noted_origin
 from m2l2_mir.quality.states import read_state
@@ -45,20 +50,94 @@ def test_terms_are_told_once_and_stated(official_pt, capsys):
     assert "2509.09836" in facts["citation"]
 
 
+@pytest.fixture
+def converted(official_pt, tmp_path):
+    """The same weights as a checkpoint of ours."""
+    path = tmp_path / "own.safetensors"
+    convert_official(official_pt, path)
+    return path
+
+
+def altered(path, name):
+    """Change the lowest byte of a tensor in a checkpoint."""
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    content[8 + length + json.loads(content[8 : 8 + length])[name]["data_offsets"][0]] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_encoding_reads_the_encoder_alone(official_pt):
-    model = load_model(official_pt, device="cpu")
+@pytest.mark.parametrize("file", ["official_pt", "converted"])
+def test_encoding_reads_the_encoder_alone(file, request, monkeypatch):
+    path, hashed = request.getfixturevalue(file), []
+    digest = checkpoint.tensors_sha256
+    monkeypatch.setattr(
+        checkpoint, "tensors_sha256", lambda one, *more: (hashed.append(len(one)), digest(one, *more))[1]
+    )
+    model = load_model(path, device="cpu")
     embeddings(model)
-    start = model.consistency.noise_mlp[0].weight.data_ptr()
-    mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if "codicodec.pt" in line]
+    mappings = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if path.name in line]
     ranges = [[int(end, 16) for end in mapping[0].split("-")] for mapping in mappings]
 
     def mapped(tensor):
         return any(first <= tensor.data_ptr() < last for first, last in ranges)
 
-    assert any(first <= start < last for first, last in ranges)
     for name, parameter in model.named_parameters():
         assert mapped(parameter) == (not name.startswith("encoder.")), name
+    assert hashed == [len(model.encoder.state_dict())]
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_what_encoding_does_not_need_is_checked_when_it_is_used(half, official_pt, converted, tmp_path):
+    expected = load_model(official_pt, device="cpu")
+    if half:
+        save_model(expected, converted, half=True)
+        for network in (expected.encoder, expected.upsampler, expected.consistency):
+            network.half().float()
+    latents = embeddings(expected)
+    whole = load_model(converted, device="cpu")
+    assert torch.equal(embeddings(whole), latents)
+    torch.testing.assert_close(whole.decode(latents), expected.decode(latents), atol=1e-4, rtol=0)
+    assert {parameter.dtype for parameter in whole.parameters()} == {torch.float32}
+
+    altered(converted, "consistency.noise_mlp.0.weight")
+    for use in (
+        lambda model: model.decode(latents),
+        lambda model: model.codes(latents) is not None and model.condition(latents),
+        lambda model: save_model(model, tmp_path / "copy.safetensors"),
+        lambda model: model.load_state_dict(expected.state_dict()),
+        lambda model: copy.deepcopy(model).consistency,
+    ):
+        model = load_model(converted, device="cpu")
+        assert torch.equal(embeddings(model), latents)
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match=r"own\.safetensors is damaged.*convert it again"):
+                use(model)
+    assert not (tmp_path / "copy.safetensors").exists()
+
+
+def test_a_damaged_encoder_or_configuration_is_refused(converted):
+    content = converted.read_bytes()
+    altered(converted, "encoder.gain")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_model(converted, device="cpu")
+    assert content.count(b'\\"rho\\": 7.0') == 1
+    converted.write_bytes(content.replace(b'\\"rho\\": 7.0', b'\\"rho\\": 8.0'))
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_model(converted, device="cpu")
+
+
+def test_a_file_without_a_digest_of_its_encoder_is_read_whole(converted, official_pt):
+    with safe_open(converted, framework="pt") as file:
+        header = {key: text for key, text in file.metadata().items() if key != checkpoint.ENCODER}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    assert len(header) == len(read_metadata(converted)) - 1
+    save_file(tensors, converted, metadata=header)
+    model, published = (load_model(path, device="cpu") for path in (converted, official_pt))
+    assert (model.weights_id, model.metadata) == (published.weights_id, published.metadata)
+    altered(converted, "consistency.noise_mlp.0.weight")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        load_model(converted, device="cpu")
 
 
 def test_a_converted_file_is_the_same_model(m2l2, official_pt, tmp_path, capsys):
@@ -188,7 +267,7 @@ def test_a_name_is_looked_for_here_before_it_is_downloaded(official_pt, tmp_path
     expected = embeddings(load_model(official_pt, device="cpu"))
     monkeypatch.setattr(library, "try_to_load_from_cache", lambda *_, **__: str(official_pt))  # from another download
     assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
-    (tmp_path / "models").mkdir()
+    (tmp_path / "models").mkdir(exist_ok=True)
     own = official_pt.rename(tmp_path / "models" / "codicodec.pt")
     assert hub.local_path(OFFICIAL["codicodec"]) == own
     assert torch.equal(embeddings(load_model("codicodec", device="cpu")), expected)
@@ -220,7 +299,9 @@ def hub_has(official_pt, tmp_path, monkeypatch):
 
 
 def test_what_the_hub_states_is_compared_and_kept(m2l2, official_pt, hub_has, tmp_path):
-    source = f"the hub's SonyCSLParis/codicodec, codicodec.pt, commit {'c' * 40}, SHA-256 {hub_has.etag}"
+    source = (
+        f"the hub's SonyCSLParis/codicodec, codicodec.pt, commit {'c' * 40}, SHA-256 {hub_has.etag}, as stated there"
+    )
     first = load_model("codicodec", device="cpu")
     assert hub_has.asked == ["metadata", "c" * 40]
     assert first.metadata["source"] == source
@@ -237,7 +318,7 @@ def test_what_the_hub_states_is_compared_and_kept(m2l2, official_pt, hub_has, tm
     assert EmbeddingStore.open(tmp_path / "store").provenance["source"] == source
 
     os.utime(official_pt, (0, 0))  # no longer the file that was compared
-    assert read_metadata(official_pt)["source"].endswith("not compared with a checksum")
+    assert read_metadata(official_pt)["source"].startswith("a file in the format of SonyCSLParis/codicodec")
 
 
 def test_a_download_that_is_not_what_the_hub_states_is_not_used(official_pt, hub_has):
@@ -247,7 +328,27 @@ def test_a_download_that_is_not_what_the_hub_states_is_not_used(official_pt, hub
     assert noted_origin("codicodec") is None
     hub_has.etag = "0" * 40  # of git: nothing to compare with
     assert "commit ccc" in load_model("codicodec", device="cpu").metadata["source"]
-    assert "no SHA-256" in read_metadata(official_pt)["source"]
+    own = hashlib.sha256(official_pt.read_bytes()).hexdigest()
+    assert f"SHA-256 {own}, none is stated there" in read_metadata(official_pt)["source"]
+
+
+def test_a_file_is_told_from_the_one_that_others_have_pinned(official_pt, monkeypatch, tmp_path):
+    monkeypatch.setenv("M2L2_CACHE", str(tmp_path / "cache"))
+    own, official = hashlib.sha256(official_pt.read_bytes()).hexdigest(), OFFICIAL["codicodec"]
+    monkeypatch.setitem(OFFICIAL, "codicodec", dataclasses.replace(official, pinned="0" * 64))
+    with pytest.warns(
+        UserWarning, match=rf"is not the codicodec\.pt that others have pinned: .* is {own[:12]}\.\.\., not"
+    ):
+        model = load_model(official_pt, device="cpu")
+    assert model.metadata["source"].endswith(f", SHA-256 {own}, not the one that others have pinned")
+    monkeypatch.setattr(origin, "sha256_of", lambda _: "1" * 64)  # not asked, for it is known by now
+    monkeypatch.setitem(OFFICIAL, "codicodec", dataclasses.replace(official, pinned=own))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = load_model(official_pt, device="cpu")
+    assert model.metadata["source"].endswith(f", SHA-256 {own}, the one that others have pinned")
+    os.utime(official_pt, (0, 0))  # may be another file now
+    assert "SHA-256 1111" in read_metadata(official_pt)["source"]
 
 
 def test_other_weights_under_the_same_name_are_told(official_pt, hub_has, monkeypatch):
@@ -267,5 +368,8 @@ def test_only_loading_downloads(m2l2, small_codicodec, tmp_path, monkeypatch, as
     assert (row["weights"], row["licence"]) == ("official, to be downloaded", LICENCE)
     facts = json.loads(m2l2("models", "show", "codicodec", "--json")[1])
     assert (facts["weights"], facts["licence"]) == ("official, to be downloaded", LICENCE)
+    assert (
+        facts["source"] == "the hub's SonyCSLParis/codicodec, codicodec.pt: its newest commit at first use, then kept"
+    )
     assert not load_model("random:codicodec", device="cpu").trained
     assert asked == []

@@ -121,7 +121,7 @@ def test_it_is_listed_and_known_by_name(m2l2, music2latent_pt, tmp_path, monkeyp
     with pytest.raises(CheckpointError, match=r"get music2latent\.pt of the hub's SonyCSLParis/music2latent and put"):
         load_model("music2latent", device="cpu")
     assert [url.rsplit("/resolve/")[0].split("/", 3)[-1] for url in asked] == ["SonyCSLParis/music2latent"]
-    (tmp_path / "models").mkdir()
+    (tmp_path / "models").mkdir(exist_ok=True)
     (tmp_path / "models" / "music2latent.pt").write_bytes(music2latent_pt.read_bytes())
     assert hub.local_path(OFFICIAL["music2latent"]) == tmp_path / "models" / "music2latent.pt"
     assert load_model("music2latent", device="cpu").trained
