@@ -70,9 +70,13 @@ def fetch(
     if name == "renders":
         _fetch_renders(out, hours, seed, jobs, as_json)
         return
+    from m2l2_mir.progress import CountProgress
     from m2l2_mir.training.free_music import fetch_free_music
 
-    result = fetch_free_music(out, only=only or (), say=(lambda line: None) if as_json else typer.echo)
+    with CountProgress("looking at files", quiet=as_json) as progress:
+        result = fetch_free_music(
+            out, only=only or (), jobs=jobs, say=(lambda line: None) if as_json else typer.echo, progress=progress
+        )
     if as_json:
         typer.echo(json.dumps(vars(result)))
     else:
@@ -80,7 +84,8 @@ def fetch(
             typer.echo(f"  failed: {package}: {reason}", err=True)
         typer.echo(
             f"{out}: {len(result.fetched)} packages fetched, {len(result.present)} were there, "
-            f"{len(result.failed)} failed; licences in collections.json and each package's copyright"
+            f"{len(result.failed)} failed; {result.files} files, of which training passes over {result.left_out}: "
+            "licence, sha256 and reason of each in manifest.csv"
         )
     if result.failed:
         raise typer.Exit(DONE_WITH_FAILURES)

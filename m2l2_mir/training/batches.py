@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from m2l2_mir.training.augmentation import Augmentation, augment
 from m2l2_mir.training.corpus import Corpus
-from m2l2_mir.training.sampling import Sampler, gather
+from m2l2_mir.training.sampling import Sampler, applicable, gather
 
 __all__ = ["CorpusBatches"]
 
@@ -31,7 +31,8 @@ class CorpusBatches:
     augmentation
         What is done to the crops.
     mix
-        Shares of groups of collections, see :class:`~m2l2_mir.training.sampling.Sampler`.
+        Shares of groups of collections, see :class:`~m2l2_mir.training.sampling.Sampler`; those of groups that are not
+        in the corpus fall to the others.
     resident
         Keep the audio on the device that windows are first asked for on, if that is not the CPU: 2 bytes a frame and
         channel, 320 MB an hour of mono at 44.1 kHz. Otherwise it is read from the mapped file.
@@ -47,7 +48,7 @@ class CorpusBatches:
         resident: bool = True,
     ) -> None:
         self.corpus, self.seed, self.augmentation, self.resident = corpus, seed, augmentation, resident
-        self.mix = dict(mix or {})
+        self.mix = applicable(mix or {}, corpus)
         self._sampler: Sampler | None = None
         self._audio: NDArray[np.int16] | torch.Tensor = corpus.audio
 

@@ -49,6 +49,7 @@ class TrainingConfig:
     step_exponents: tuple[float, float] = (1.0, 3.0)  # dt = 0.1^e on the noise schedule, e rising over the rest
     noise_mean: float = -1.1  # of log sigma
     noise_std: float = 2.0
+    noise_positions: bool = False  # weigh positions on the noise schedule so; else levels, clamped to its range
 
     # Explicit reconstruction loss: a linear head on the upsampler's tokens predicts log-frequency magnitudes
     explicit_weight: float = 0.0
@@ -66,6 +67,7 @@ class TrainingConfig:
     summary_noise_by: float = 0.0  # share of training over which it rises to that
 
     saturation_weight: float = 0.0  # penalty on squared values beyond the bottleneck's linear part
+    fitted_start: bool = True  # of a new run: the bottleneck begins fitted to the data (m2l2_mir.training.start)
     respread: bool = False  # of a stage that begins with weights: give the latents back their spread first
 
     # Data
@@ -126,9 +128,20 @@ class TrainingConfig:
         return from_toml(cls, path)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """Rebuild a recipe from :meth:`to_dict`."""
-        return from_mapping(cls, values, source="the run's recipe")
+    def from_dict(cls, values: Mapping[str, Any], model: ModelConfig | None = None) -> TrainingConfig:
+        """Rebuild a recipe from :meth:`to_dict`.
+
+        Parameters
+        ----------
+        values
+            Its keys.
+        model
+            What its model was; None: read it again, by its name or from its file.
+        """
+        config = from_mapping(cls, values, source="the run's recipe")
+        if model is not None:
+            config.__dict__["model_config"] = model  # where the property keeps what it has read
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain values that JSON can hold."""

@@ -5,7 +5,8 @@ Conventions
 * ``free-music.toml`` lists the packages, with licence, recommended split and what of them is music. One whose name
   holds its version is found by a pattern; the newest that apt knows is taken.
 * A package becomes one folder and so one collection, called like its entry whatever the version. Beside the music lies
-  the package's ``copyright``, which says what is whose; ``collections.json`` sums it up.
+  the package's ``copyright``, which says what is whose; ``collections.json`` sums it up, ``manifest.csv`` lists the
+  files (:mod:`~m2l2_mir.training.manifest`).
 * A folder appears under its name once it is complete: the same command fetches what is still missing.
 """
 
@@ -28,6 +29,7 @@ from m2l2_mir.audio import AUDIO_EXTENSIONS
 from m2l2_mir.embedding.lock import WriterLock
 from m2l2_mir.errors import CorpusError, InputError
 from m2l2_mir.recipe import close_match, from_mapping
+from m2l2_mir.training.manifest import write_manifest
 from m2l2_mir.training.recordings import Collection, read_collections, write_collections
 
 __all__ = ["Fetched", "Package", "fetch_free_music", "free_music"]
@@ -73,11 +75,16 @@ class Package:
 
 @dataclass(kw_only=True)
 class Fetched:
-    """What a call of :func:`fetch_free_music` did: names of packages, and ``(name, reason)`` of those that failed."""
+    """What a call of :func:`fetch_free_music` did: names of packages, and ``(name, reason)`` of those that failed.
+
+    ``files`` counts what the manifest lists, ``left_out`` what of it training passes over.
+    """
 
     fetched: list[str] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    files: int = 0
+    left_out: int = 0
 
 
 def free_music() -> tuple[Package, ...]:
@@ -86,8 +93,15 @@ def free_music() -> tuple[Package, ...]:
     return tuple(from_mapping(Package, entry, source=LIST.name) for entry in values["packages"])
 
 
-def fetch_free_music(out: Path, *, only: Sequence[str] = (), say: Callable[[str], None] = lambda line: None) -> Fetched:
-    """Fetch packages of free music into a folder, each into a sub-folder of its own.
+def fetch_free_music(
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    jobs: int | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Fetched:
+    """Fetch packages of free music into a folder, each into a sub-folder of its own, and list their files.
 
     Parameters
     ----------
@@ -97,6 +111,8 @@ def fetch_free_music(out: Path, *, only: Sequence[str] = (), say: Callable[[str]
         Names, patterns of names, or splits ("train", "validation", "test"); empty: all.
     say
         Told about each package.
+    jobs, progress
+        See :func:`~m2l2_mir.training.manifest.write_manifest`.
 
     Returns
     -------
@@ -133,6 +149,8 @@ def fetch_free_music(out: Path, *, only: Sequence[str] = (), say: Callable[[str]
                 else:
                     write_collections(out, known)
                     result.fetched.append(package.name)
+            table = write_manifest(out, jobs=jobs, progress=progress)
+            result.files, result.left_out = len(table), int((table["kept"] == "no").sum())
         finally:
             lock.release()
     except OSError as error:

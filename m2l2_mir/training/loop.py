@@ -112,7 +112,8 @@ def train(
     wrapped, stepping = fabric.setup(objective, optimizer)
     run.begin(json.loads(json.dumps(batches.describe())), resume=resume, init_from=init_from)
     if resume:
-        say(f"goes on at step {run.step} of {config.steps}")
+        precision = str(dtype_of(config.precision, fabric.device.type)).removeprefix("torch.")
+        say(f"goes on at step {run.step} of {config.steps}, on {fabric.device.type} in {precision}")
     if fabric.device.type == "cuda" if compiled is None else compiled:
         compile_networks(model)
     watch = Watch(config, held_out, probes)
@@ -165,7 +166,10 @@ def take_step(run: Run, batches: Batches, wrapped: _FabricModule, stepping: _Fab
     try:
         fabric.clip_gradients(wrapped, stepping, max_norm=config.clip_norm or float("inf"))
     except RuntimeError as error:  # before the weights are touched, and in all processes alike
-        raise TrainingStopped(f"step {step}: not finite; lower learning_rate, or lengthen warm-up") from error
+        raise TrainingStopped(
+            f"step {step}: not finite; begin a new run with a lower learning_rate or a longer warm-up, if need be with "
+            "--init-from its weights"
+        ) from error
     run.advance(ema_decay(step, config))
     return losses
 
@@ -234,7 +238,8 @@ def compile_networks(model: Music2Latent2) -> None:
         (model.consistency, "forward"),
     )
     for module, name in parts:
-        setattr(module, name, torch.compile(getattr(module, name)))
+        # the networks share the code of their layers: without this, what differs between them would count as dynamic
+        setattr(module, name, torch.compile(getattr(module, name), dynamic=False))
 
 
 def _initial(weights: str, config: TrainingConfig) -> Music2Latent2:
@@ -280,8 +285,10 @@ def _row(step: int, losses: Losses, config: TrainingConfig) -> dict[str, float]:
 def _line(row: dict[str, float], config: TrainingConfig) -> str:
     shown = ("explicit", "summary", "consistency", "held_out_total", "held_out_fad", "quick")
     losses = ", ".join(f"{name} {row[name]:.3f}" for name in row if name.startswith(shown) and "sigma" not in name)
+    slots = config.model_config.num_embeddings
+    dead = f", {row['dead_slots']:.0f} of {slots} slots dead" if row["dead_slots"] else ""
     return (
         f"step {row['step']:.0f}/{config.steps}: {losses}; latents {row['bounded_std']:.2f}, "
-        f"{row['saturated']:.1%} saturated; {row['times_real_time']:.0f} x real time, "
+        f"{row['saturated']:.1%} saturated{dead}; {row['times_real_time']:.0f} x real time, "
         f"{row['share_of_peak']:.0%} of peak"
     )

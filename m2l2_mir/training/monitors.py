@@ -17,6 +17,7 @@ NOISE_EDGES = (0.02, 0.1, 0.5, 2.0, 10.0)
 MOST_SATURATED = 0.5
 LEAST_SPREAD = 1e-3
 DEAD_SPREAD = 0.01
+_NOT_RESUMED = "if need be with --init-from weights of before; --resume keeps the recipe"
 
 
 class TrainingStopped(M2L2Error):
@@ -72,10 +73,12 @@ def require_health(state: dict[str, float]) -> None:
     """
     if state["saturated"] > MOST_SATURATED:
         raise TrainingStopped(
-            f"{state['saturated']:.0%} of the latents are saturated; raise saturation_weight or lower learning_rate"
+            f"{state['saturated']:.0%} of the latents are saturated; begin a new run with a higher saturation_weight "
+            f"or a lower learning_rate, {_NOT_RESUMED}"
         )
     if state["bounded_std"] < LEAST_SPREAD:
         raise TrainingStopped(
             f"the latents have collapsed (standard deviation {state['bounded_std']:.1e}); "
-            "raise explicit_weight, or let the consistency loss join later (consistency_from)"
+            "begin a new run with a higher explicit_weight or with a consistency loss that joins later "
+            f"(consistency_from), {_NOT_RESUMED}"
         )

@@ -8,6 +8,7 @@ arXiv 2501.17578.
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ from m2l2_mir.training.targets import (
     target_sizes,
 )
 
-__all__ = ["Losses", "Noise", "Objective", "draw_noise"]
+__all__ = ["Losses", "Noise", "Objective", "draw_noise", "noise_levels"]
 
 HUBER = 0.00054  # times sqrt(D): the constant of the pseudo-Huber loss
 LINEAR_UNTIL = 1.5  # tanh(1.5) = 0.905: beyond, the bottleneck saturates
@@ -70,6 +71,18 @@ def draw_noise(sample_ids: list[int], seed: int, config: ModelConfig, *, spectro
                 generator = torch.Generator().manual_seed(int(state >> np.uint64(1)))
                 drawn[stream].append(torch.randn(config.context_chunks, *sizes[stream], generator=generator))
     return Noise(*(torch.stack(kind) if kind else torch.empty(0) for kind in drawn))
+
+
+def noise_levels(drawn: Tensor, recipe: TrainingConfig, config: ModelConfig) -> Tensor:
+    """Turn standard normal numbers into noise levels of the recipe's distribution, all inside the schedule's range."""
+    least, most = config.sigma_min * 1.01, config.sigma_max
+    mean, std = recipe.noise_mean, recipe.noise_std
+    if recipe.noise_positions:
+        # positions are spaced evenly in sigma^(1/rho): a normal density of log sigma over them has its mean moved
+        mean += std**2 / config.rho
+        low, high = (NormalDist(mean, std).cdf(math.log(sigma)) for sigma in (least, most))
+        drawn = torch.special.ndtri(low + (high - low) * torch.special.ndtr(drawn.double())).to(drawn.dtype)
+    return torch.exp(mean + std * drawn).clamp(least, most)
 
 
 class Objective(nn.Module):
@@ -187,8 +200,7 @@ class Objective(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Pseudo-Huber distance between the estimates from two noise levels, each chunk, over the levels' distance."""
         config = self.model.config
-        drawn = torch.exp(self.config.noise_mean + self.config.noise_std * noise.log_sigma.to(clean.device))
-        high = drawn.clamp(config.sigma_min * 1.01, config.sigma_max)
+        high = noise_levels(noise.log_sigma.to(clean.device), self.config, config)
         if kind == "position":
             position = (consistency.position_of_sigma(high, config) - size).clamp(min=0)
             low = consistency.sigma_at(position, config)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import platform
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -165,5 +166,13 @@ class Run:
 
 
 def _name(fabric: Fabric) -> str:
-    kind = torch.cuda.get_device_name() if fabric.device.type == "cuda" else "CPU"
+    kind = torch.cuda.get_device_name() if fabric.device.type == "cuda" else _cpu_name()
     return f"{fabric.world_size} x {kind}" if fabric.world_size > 1 else kind
+
+
+def _cpu_name() -> str:
+    """Model of the CPU, as Linux tells it or else as Python does."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return next(iter(names), platform.processor()) or "CPU"

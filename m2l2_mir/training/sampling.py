@@ -13,6 +13,7 @@ Conventions
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.training.corpus import BLOCK, Corpus, matching
 from m2l2_mir.training.decoding import FULL_SCALE
 
-__all__ = ["ATTEMPTS", "QUIET_RMS", "Sampler", "gather", "uniforms"]
+__all__ = ["ATTEMPTS", "QUIET_RMS", "Sampler", "applicable", "gather", "uniforms"]
 
 QUIET_RMS = 0.001
 ATTEMPTS = 8
@@ -134,6 +135,21 @@ class Sampler:
         # the first attempt that is loud enough; argmax gives the first of several maxima
         chosen = np.where(loud.any(axis=1), loud.argmax(axis=1), energy.argmax(axis=1))
         return found[np.arange(len(found)), chosen]
+
+
+def applicable(mix: Mapping[str, float], corpus: Corpus) -> dict[str, float]:
+    """The groups of a mix that the corpus has collections of; theirs is the share of the others too.
+
+    A mix of which nothing is left is given back as it is, for :class:`Sampler` to refuse.
+    """
+    left = corpus.pieces["collection"].unique().tolist()
+    found = {}
+    for pattern, share in mix.items():
+        rest = [name for name in left if not fnmatchcase(name, pattern)]
+        if len(rest) < len(left):
+            found[pattern] = share
+        left = rest
+    return found or dict(mix)
 
 
 def gather(

@@ -44,9 +44,9 @@ def start(objective: Objective, batches: Batches, *, new: bool) -> None:
     waveforms = batches.batch(START_IDS, config.chunk_samples + config.overlap, torch.device("cpu"))
     if not waveforms.isfinite().all():
         return  # the first step will say so
-    if new:
+    if new and objective.config.fitted_start:
         start_bottleneck(objective.model, waveforms)
-    elif objective.config.respread:
+    if not new and objective.config.respread:
         respread(objective.model, waveforms)
     start_heads(objective, waveforms)
 

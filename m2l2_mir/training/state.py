@@ -132,7 +132,8 @@ def resumed_history(run: Path, config: TrainingConfig, data: dict[str, Any]) -> 
     now["model"] = config.model_config.to_dict()
     if changed := _differences(begun, now):
         raise ConfigError(
-            f"{run} was begun with another recipe ({changed}); resume it with its own, or begin a new run"
+            f"{run} was begun with another recipe ({changed}); resume it with its own, which is taken where none is "
+            "given, or begin a new run"
         )
     if changed := _differences(history["data"], data):
         raise ConfigError(f"{run} was begun with other data ({changed}); resume it with the same folders and options")

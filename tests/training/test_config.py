@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from m2l2_mir.errors import ConfigError
+from m2l2_mir.recipe import from_mapping
+from m2l2_mir.training.augmentation import Augmentation, no_augmentation
 from m2l2_mir.training.config import TrainingConfig, recipe_names
+from m2l2_mir.training.objective import HUBER
+from m2l2_mir.training.sampling import QUIET_RMS
 from m2l2_mir.training.schedules import consistency_step, ema_decay, explicit_weight, learning_rate, summary_noise
 
 
@@ -21,6 +27,44 @@ def test_recipes_of_the_package() -> None:
         assert TrainingConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ConfigError, match="did you mean 'low-budget'"):
         TrainingConfig.load("low-budgt")
+
+
+def test_paper_is_the_recipe_of_the_public_trainer() -> None:
+    config = TrainingConfig.load("paper")
+    assert config == TrainingConfig(
+        name="paper",
+        model="m2l2",
+        steps=800_000,
+        batch_size=16,
+        learning_rate=1e-4,
+        final_rate=0.01,
+        warmup_steps=10_000,
+        second_moment=0.999,
+        clip_norm=0.0,
+        ema_decay=0.9999,
+        consistency_weight=1.0,
+        consistency_from=0.0,
+        easy_until=0.0,
+        step_exponents=(1.0, 3.0),
+        noise_mean=-1.1,
+        noise_std=2.0,
+        noise_positions=True,
+        explicit_weight=0.0,
+        summary_weight=0.0,
+        saturation_weight=0.0,
+        fitted_start=False,
+        augmentation=config.augmentation,
+    )
+    heard = from_mapping(Augmentation, config.augmentation)
+    assert heard == replace(no_augmentation(), mix=0.5, mix_db=(0, 0))
+    model = config.model_config
+    assert (model.context_chunks, model.sigma_min, model.sigma_max, model.rho) == (2, 0.002, 80.0, 7.0)
+    assert (HUBER, QUIET_RMS) == (0.00054, 0.001)
+
+
+def test_low_budget_hears_two_fifths_renders() -> None:
+    for name in ("low-budget", "low-budget-decoder"):
+        assert dict(TrainingConfig.load(name).mix) == {"*renders*": 0.4, "*": 0.6}
 
 
 def test_the_arm_of_the_ablation_is_one_key() -> None:

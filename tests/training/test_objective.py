@@ -1,11 +1,15 @@
-"""Losses of a batch: the summary heads read latents through noise of their own sample."""
+"""Losses of a batch: noise levels as they are to be drawn, heads that read latents through their own sample's noise."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 
 from m2l2_mir.model.checkpoint import random_model
-from m2l2_mir.training.objective import Objective
+from m2l2_mir.model.consistency import sigma_at
+from m2l2_mir.training.objective import Objective, noise_levels
 from m2l2_mir.training.steps import noise_of
 from tests.training.runs import Tones, recipe
 
@@ -27,3 +31,23 @@ def test_heads_read_through_noise_of_the_sample_and_of_nothing_else() -> None:
     clean, noisy = read(ids, 0.0), read(ids, 0.3)
     assert 0.28 < float((noisy - clean).std()) < 0.32
     torch.testing.assert_close(read(ids[7:9], 0.3), noisy[7:9], atol=1e-5, rtol=0)
+
+
+def test_noise_levels_are_those_of_weighted_positions_or_lognormal_and_clamped() -> None:
+    config = recipe(noise_mean=-1.1, noise_std=2.0).model_config
+    drawn = torch.randn(100_000, generator=torch.Generator().manual_seed(0))
+
+    def share_below(levels: torch.Tensor, at: np.ndarray) -> np.ndarray:
+        return np.searchsorted(np.sort(levels.log().numpy()), at) / len(levels)
+
+    levels = noise_levels(drawn, recipe(noise_mean=-1.1, noise_std=2.0, noise_positions=True), config)
+    grid = sigma_at(torch.linspace(0, 1, 10_000, dtype=torch.float64), config).log().numpy()
+    weights = np.exp(-0.5 * ((grid + 1.1) / 2.0) ** 2)
+    np.testing.assert_allclose(share_below(levels, grid), np.cumsum(weights) / weights.sum(), atol=0.006)
+    assert config.sigma_min < float(levels.min()) < float(levels.max()) <= config.sigma_max
+    assert float((levels == levels.max()).float().mean()) < 1e-3  # no heap at the end
+
+    clamped = noise_levels(drawn, recipe(noise_mean=-1.1, noise_std=2.0), config)
+    inside = (clamped > config.sigma_min * 1.02) & (clamped < config.sigma_max)
+    torch.testing.assert_close(clamped.log()[inside], (2.0 * drawn - 1.1)[inside], atol=1e-4, rtol=0)
+    assert float((clamped == config.sigma_max).float().mean()) > 0.5 * math.erfc((math.log(80) + 1.1) / 2 / 2**0.5) / 2

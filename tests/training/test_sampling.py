@@ -84,6 +84,19 @@ def test_shares_are_those_of_the_mix(corpus: Corpus) -> None:
         Sampler(corpus, 10**6, 0)
 
 
+def test_groups_of_the_mix_that_are_not_there_leave_their_share_to_the_others(corpus: Corpus) -> None:
+    def heard(mix: dict[str, float]) -> CorpusBatches:
+        return CorpusBatches(corpus, seed=0, augmentation=no_augmentation(), mix=mix)
+
+    without = heard({"*renders*": 0.4, "*": 0.6})
+    assert without.describe()["mix"] == {"*": 0.6}
+    assert torch.equal(without.batch(range(8), 2048, CPU), heard({}).batch(range(8), 2048, CPU))
+    assert heard({"lou*": 0.4, "*": 0.6}).mix == {"lou*": 0.4, "*": 0.6}
+    assert heard({"lou*": 0.4, "loud": 1.0, "*": 0.6}).mix == {"lou*": 0.4, "*": 0.6}  # the first that matches
+    with pytest.raises(InputError, match="no collection matches 'lowd'"):
+        heard({"lowd": 1.0}).batch([0], 2048, CPU)
+
+
 def test_quiet_crops_are_drawn_anew(tmp_path: Path) -> None:
     (tmp_path / "x" / "c").mkdir(parents=True)
     quiet = 1e-4 * np.random.default_rng(0).normal(size=(1, 16000))  # no digital silence, an RMS of 0.0001

@@ -42,6 +42,14 @@ def test_the_latents_vary_and_the_heads_know_the_mean() -> None:
     assert all(abs(float(parts[name] / shifted[name]) - 1) < 0.5 for name in parts if name != "saturation")
 
 
+def test_a_start_may_be_left_as_drawn() -> None:
+    config = recipe(fitted_start=False, explicit_weight=0.0, summary_weight=0.0)
+    objective = Objective(random_model(config.model_config, 0), config)
+    kept = {name: value.clone() for name, value in objective.state_dict().items()}
+    start(objective, Tones(), new=True)
+    assert all(torch.equal(value, kept[name]) for name, value in objective.state_dict().items())
+
+
 def test_loaded_weights_are_kept() -> None:
     config = recipe(consistency_weight=0.0)
     objective = Objective(random_model(config.model_config, 0), config)
