@@ -6,10 +6,13 @@ in a process of its own: time and peak memory of building, bytes of the structur
 tracks of the library and of unseen ones (held out, as what somebody asks with a file), and the time of a search
 
   - by `SimilarityIndex.search` and by a plain call of the same FAISS structure, in turn, one query at a time and in
-    batches: what the index adds to FAISS. Goal: at most 10 %.
-  - by `SimilarityIndex.query` with a vector: with ids, percentiles and a table.
+    batches: what the index adds to FAISS. Goal: at most 10 %. A compressed structure stands beside FAISS's own
+    `IndexRefineFlat` over it, which scores as many candidates again with vectors that it holds in memory.
+  - by `SimilarityIndex.query` with a vector: with ids, percentiles and a table; and with a filter that leaves a tenth
+    of the tracks.
   - by scikit-learn's brute force, in batches.
 
+Then 1,000 tracks are added, as by `index add` without its files, beside adding their vectors to the plain structure.
 Below 1,000,000 vectors building a graph is also compared with plain FAISS. "auto" is what the index chooses by itself.
 
     python benchmarks/index_speed.py
@@ -33,6 +36,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from _common import argument_parser, interleaved, machine, ratios, spread, table, verdict, write_results
 from numpy.typing import NDArray
 
@@ -44,11 +48,14 @@ K = 10
 GOAL = 1.10  # search by the index / plain call
 QUERIES = 1000  # of recall
 BATCH = 100
+PARTS = 10  # of the library, of which a filter leaves one
+ADDED = 1000
 STRUCTURES: dict[str, dict[str, Any]] = {
     "auto": {},
     "exact": {"exact": True},
     "HNSW": {"factory": "HNSW32,Flat"},
     "compressed": {"memory_mb": 256},
+    "IVF": {"factory": "IVF16,PQ8"},  # for --quick: small libraries are never compressed unasked
 }
 LARGE = 1_000_000  # from here on "auto" is no longer exact, and graphs are not built twice
 
@@ -66,6 +73,7 @@ def main() -> None:
     rows = []
     for size in sizes:
         names = ["exact", "auto", "compressed"] if size >= LARGE else ["auto", "HNSW"]
+        names += ["IVF"] if options.quick else []
         for name in names:
             rows.append(fresh(measure, size, name, repeats, options.preparation))
             found = rows[-1]
@@ -89,15 +97,16 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
 
     drawn = clustered(size + QUERIES)
     vectors, held_out = drawn[:size], drawn[size:]
-    ids = [f"track {number:08}" for number in range(size)]
+    ids = [f"track {number:08}" for number in range(size + ADDED)]
+    about = pd.DataFrame({"part": np.arange(size + ADDED, dtype=np.int8) % PARTS})
     begun = perf_counter()
-    index = SimilarityIndex.from_vectors(vectors, ids, preparation=preparation, **STRUCTURES[name])
+    index = SimilarityIndex.from_vectors(vectors, ids[:size], about[:size], preparation=preparation, **STRUCTURES[name])
     build = perf_counter() - begun
     memory = peak_rss() - drawn.nbytes
     factory, plain = index.backend.choice.factory, index.backend.index
     prepared = index.vectors()
     plain_build = None
-    if size < LARGE and factory != "Flat":  # filling Flat is a copy
+    if size < LARGE and factory.startswith("HNSW"):  # filling Flat is a copy
         begun = perf_counter()
         build_plainly(factory, plain, prepared)
         plain_build = perf_counter() - begun
@@ -105,20 +114,26 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
     found = index.search(prepared[queries], K + 1)[1]
     unseen = index.preparation(held_out)
     seconds: dict[str, dict[str, list[float]]] = {}
-    parameters = plain_parameters(plain, K)
+    peer, parameters = plain_peer(plain, prepared)
     for title, asked in (("one at a time", prepared[queries[:BATCH]]), ("in a batch", prepared[queries[:BATCH]])):
         parts = [asked[place : place + 1] for place in range(len(asked))] if title == "one at a time" else [asked]
         ways: dict[str, Callable[[], object]] = {
             "index": lambda parts=parts: [index.search(part, K) for part in parts],  # type: ignore[misc]
             "plain FAISS": lambda parts=parts: [  # type: ignore[misc]
-                plain.search(part, K, params=parameters) for part in parts
+                peer.search(part, K, params=parameters) for part in parts
             ],
         }
-        if index.backend.rescored:  # plain FAISS gives compressed similarities: the vectors are needed to do as well
-            del ways["plain FAISS"]
         if title == "one at a time":
             raw = [vectors[place] for place in queries[: len(parts)]]
             ways["index.query"] = lambda raw=raw: [index.query(one, K) for one in raw]  # type: ignore[misc]
+            if size >= LARGE:
+                raw = raw[:5]  # compares a tenth of the library one by one
+            filtered = interleaved(
+                {"filtered": lambda raw=raw: [index.query(one, K, where=["part=3"]) for one in raw]},  # type: ignore[misc]
+                repeats=2 if size >= LARGE else repeats,
+                warmup=0,
+            )["filtered"]
+            filtered = [once / len(raw) for once in filtered]
         else:
             brute = NearestNeighbors(n_neighbors=K, algorithm="brute", metric="cosine").fit(prepared)
             ways["scikit-learn"] = lambda brute=brute, asked=asked: brute.kneighbors(asked)  # type: ignore[misc]
@@ -126,6 +141,8 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
             way: [once / len(asked) for once in times]
             for way, times in interleaved(ways, repeats=repeats if size < LARGE else max(2, repeats // 3)).items()
         }
+    found_unseen = index.search(unseen, K)[1]
+    ratio = adding(index, held_out[:ADDED], ids[size:], about[size:], plain)
     return {
         "size": size,
         "structure": name,
@@ -137,8 +154,11 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
         "preparation": index.preparation.kind,
         "rank": index.preparation.rank,
         "recall": float(recall(prepared, prepared[queries], found, K, own=queries).mean()),
-        "recall_unseen": float(recall(prepared, unseen, index.search(unseen, K)[1], K).mean()),
+        "recall_unseen": float(recall(prepared, unseen, found_unseen, K).mean()),
         "seconds_per_query": seconds,
+        "seconds_per_filtered_query": filtered,
+        "adding_seconds": ratio["index"],
+        "plain_adding_seconds": ratio["plain FAISS"],
         "threads": faiss.omp_get_max_threads(),
         "overhead": {
             title: ratios(times["index"], times["plain FAISS"])
@@ -174,13 +194,32 @@ def build_plainly(factory: str, like: Any, vectors: Vectors) -> Any:
     return plain
 
 
-def plain_parameters(plain: Any, k: int) -> Any:
-    """Search parameters of the index, given by hand."""
+def plain_peer(plain: Any, vectors: Vectors) -> tuple[Any, Any]:
+    """What finds as much by FAISS alone, and the search parameters of the index, given by hand."""
     import faiss
 
-    from m2l2_mir.index.backends import HNSW_BREADTH
+    from m2l2_mir.index.backends import HNSW_BREADTH, PROBED_SHARE, RESCORED
 
-    return faiss.SearchParametersHNSW(efSearch=max(HNSW_BREADTH, 2 * k)) if hasattr(plain, "hnsw") else None
+    inner = faiss.downcast_index(plain)
+    if hasattr(inner, "hnsw"):
+        return plain, faiss.SearchParametersHNSW(efSearch=max(HNSW_BREADTH, 2 * K))
+    if not isinstance(inner, faiss.IndexIVF):
+        return plain, None
+    peer = faiss.IndexRefineFlat(plain, faiss.swig_ptr(vectors))
+    probed = faiss.SearchParametersIVF(nprobe=max(8, math.ceil(inner.nlist * PROBED_SHARE)))
+    return peer, faiss.IndexRefineSearchParameters(k_factor=RESCORED, base_index_params=probed)
+
+
+def adding(index: Any, vectors: Vectors, ids: list[str], about: pd.DataFrame, plain: Any) -> dict[str, float]:
+    """Seconds of adding tracks to the index, and of adding them to a copy of its plain structure."""
+    import faiss
+
+    prepared, copy = index.preparation(vectors), faiss.clone_index(plain)
+    begun = perf_counter()
+    copy.add(prepared)
+    between = perf_counter()
+    index.add_vectors(vectors, ids, about)
+    return {"index": perf_counter() - between, "plain FAISS": between - begun}
 
 
 def peak_rss() -> int:
@@ -224,6 +263,8 @@ def summary(rows: list[dict[str, Any]]) -> str:
             f"{row['bytes_per_vector']:,.0f}",
             f"{row['recall']:.4f}",
             f"{row['recall_unseen']:.4f}",
+            f"{row['adding_seconds']:.2f}",
+            f"{row['plain_adding_seconds']:.2f}",
         ]
         for row in rows
     ]
@@ -237,6 +278,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
                 for title in ("one at a time", "in a batch")
             ),
             milliseconds(row, "one at a time", "index.query"),
+            f"{1000 * statistics.median(row['seconds_per_filtered_query']):.1f}",
             milliseconds(row, "in a batch", "index"),
             milliseconds(row, "in a batch", "scikit-learn"),
         ]
@@ -245,17 +287,19 @@ def summary(rows: list[dict[str, Any]]) -> str:
     return (
         f"Clustered vectors of {WIDTH} numbers, {K} neighbours, {rows[0]['threads']} threads; preparation "
         f"{', '.join(dict.fromkeys(row['preparation'] + ', rank ' + str(row['rank']) for row in rows))}. "
-        "`SimilarityIndex.search` against the plain call of the same FAISS structure, in turn: goal at most "
+        "`SimilarityIndex.search` against the plain call of the same FAISS structure (compressed: refined by true "
+        "vectors in memory, those of the index may lie on disk), in turn: goal at most "
         f"{GOAL:.2f} x, {verdict(worst <= GOAL)} ({worst:.2f} x at worst, medians).\n\n"
         + table(
             ["vectors", "structure", "build, s", "/ plain FAISS", "peak beside the vectors, MB", "bytes a vector",
-             f"recall@{K}", f"recall@{K}, unseen"],
+             f"recall@{K}", f"recall@{K}, unseen", f"{ADDED:,} added, s", "by plain FAISS, s"],
             building,
         )
         + "\n\nMilliseconds a query, medians; ratios are median (range).\n\n"
         + table(
             ["vectors", "structure", "index, one", "/ plain FAISS, one", f"/ plain FAISS, {BATCH} at once",
-             "index.query, one", f"index, {BATCH} at once", f"scikit-learn, {BATCH} at once"],
+             "index.query, one", "index.query, a tenth left", f"index, {BATCH} at once",
+             f"scikit-learn, {BATCH} at once"],
             searching,
         )
         + "\n\nGrowth of the time of one query: " + "; ".join(growth(rows) or ["one size only"]) + "."

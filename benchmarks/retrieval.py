@@ -7,7 +7,13 @@ intervals are over groups. No label is used, so what is there but not loud is no
 another question, see `shipped_weights.py`. The index is prepared on the clips, as for any library. Goal: above random
 and untrained on every set.
 
-    python benchmarks/retrieval.py --model m2l2-small
+Then two ways to ask with the model alone:
+
+  - Search steered by a probe (`_steering.py`): faster, slower, in another key, judged by labels. Goal: more of it than
+    without steering; what random results have stands beside it.
+  - Snippets of 5 s (`_snippets.py`): is their place found, how exactly, and do snippets that occur nowhere stand out?
+
+    python benchmarks/retrieval.py --model m2l2-small [--data ~/Music]
     python benchmarks/retrieval.py --model m2l2-small --quick
 """
 
@@ -18,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from _common import argument_parser, cores, machine, table, verdict, write_results
+from _snippets import SECONDS, located, snippet_summary
+from _steering import steered, steering_summary
 
-from m2l2_mir.dataset.dataset import load_dataset
+from m2l2_mir.dataset.dataset import Dataset, load_dataset
 from m2l2_mir.durable import cache_home
 from m2l2_mir.errors import UntrainedWarning
 from m2l2_mir.index.evaluate import evaluate_index
@@ -35,12 +43,14 @@ LABELS = {  # data set -> relation that makes a neighbour right
     "tunes-genre": "genre",
     "notes-pitch": "pitch",
 }
+SNIPPETS = "tunes-tempo"  # data set that snippets are cut from, beside the music of --data
 BASELINES = ("log-mel", "chroma", "tempogram-chunks")
 
 
 def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--model", default="m2l2-small", metavar="NAME", help="weights to judge (default: m2l2-small)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of music that snippets are cut from too")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--work", type=Path, metavar="DIR", help="kept between runs (default: in the user's cache)")
     options = parser.parse_args()
@@ -49,7 +59,20 @@ def main() -> None:
     work = options.work or cache_home() / "retrieval"
     names = ["notes-pitch"] if options.quick else list(LABELS)
     found = {name: evaluated(name, options.model, options.device, work, quick=options.quick) for name in names}
-    write_results(options, facts, found, summary(found, model_name(options.model)))
+    wishes = steered(options.model, options.device, work, quick=options.quick)
+    dataset = load_dataset(SNIPPETS, size="quick" if options.quick else "default")
+    dataset.render(jobs=cores())
+    sources: dict[str, Path | Dataset] = {SNIPPETS: dataset} | ({"--data": options.data} if options.data else {})
+    places = {
+        name: located(source, options.model, options.device, work, quick=options.quick)
+        for name, source in sources.items()
+    }
+    parts = [
+        summary(found, model_name(options.model)),
+        f"## Steering\n\n{steering_summary(wishes)}",
+        f"## Snippets of {SECONDS:g} s\n\n{snippet_summary(places)}",
+    ]
+    write_results(options, facts, {"sets": found, "steering": wishes, "snippets": places}, "\n\n".join(parts))
 
 
 def evaluated(name: str, model: str, device: str, work: Path, *, quick: bool) -> dict[str, Any]:

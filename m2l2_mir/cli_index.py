@@ -28,7 +28,11 @@ IndexArgument = Annotated[Path, typer.Argument(help="Folder of 'm2l2 index build
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 ExactOption = Annotated[bool, typer.Option("--exact", help="Compare with every track, however many.")]
 MemoryOption = Annotated[
-    float | None, typer.Option("--memory-mb", help="Budget of the search structure; default: half of the memory.")
+    float | None,
+    typer.Option(
+        "--memory-mb",
+        help="Budget of the search structure, and again of that of --segments; default: half of the memory.",
+    ),
 ]
 FactoryOption = Annotated[str | None, typer.Option("--factory", help="A FAISS factory string, as in IVF256,PQ32.")]
 PreparationOption = Annotated[
@@ -128,7 +132,10 @@ def query(
     ] = False,
     why: Annotated[bool, typer.Option("--why", help="Show each slot's part of the similarity.")] = False,
     segment: Annotated[
-        bool, typer.Option("--segment", help="Find where in the library this very snippet occurs.")
+        bool,
+        typer.Option(
+            "--segment", help="Find where in the library this very snippet occurs; of a longer one, its first 10 s."
+        ),
     ] = False,
     like: Annotated[
         list[str] | None, typer.Option("--like", metavar="ATTRIBUTE", help="Compare in what this probe reads only.")
@@ -263,6 +270,9 @@ def remove(
     as_json: JsonOption = False,
 ) -> None:
     """Remove tracks.
+
+    A store that has them still brings them back by 'add', and 'doctor' tells of them: take them out of the store too,
+    by 'm2l2 embed --prune' once their files are gone or with --exclude.
 
     [bold]m2l2 index remove idx/ a.mp3 b.mp3[/bold]
     """

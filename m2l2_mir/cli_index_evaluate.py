@@ -65,6 +65,9 @@ def evaluate(
     Every track is a query: precision@k, R-precision, MAP and NDCG of its neighbours, with and without the artist
     filter, beside log-mel statistics and random vectors. Hubs and orphans before and after mutual proximity and CSLS;
     recall, speed and size of the search; a page with a map to click and listen.
+
+    The vectors of every row are held in memory: some 2 GB each for 10^6 tracks of 512 numbers. Of a larger library
+    evaluate an index of some of its tracks.
     """
     from m2l2_mir.index.evaluate import evaluate_index
     from m2l2_mir.index.evaluation_results import write_evaluation

@@ -49,7 +49,11 @@ def say_built(made: SimilarityIndex, out: Path, as_json: bool) -> None:
     typer.echo(f"  preparation: {'; '.join(made.reasons['preparation'])}")
     typer.echo(f"  structure: {made.backend.choice.kind}; {'; '.join(made.reasons['backend'])}")
     if made.segments is not None:
-        typer.echo(f"  segments: {len(made.segments):,} chunks of {made.segments.seconds:.2f} s")
+        part = made.segments
+        typer.echo(
+            f"  segments: {len(part):,} chunks of {part.seconds:.2f} s; {part.backend.choice.kind}; "
+            f"{'; '.join(made.reasons['segments'])}"
+        )
 
 
 def say_changed(opened: SimilarityIndex, path: Path, changes: Changes, as_json: bool) -> None:
@@ -105,7 +109,9 @@ def show(table: pd.DataFrame) -> None:
 
     own = [name for name in table.columns if name not in LEFT_OUT]
     told = [name for name in SHOWN_LAST if name in own]
-    rest = [name for name in own if name not in told][:MOST_COLUMNS]
+    slots = [name for name in own if str(name).startswith("slot ")]  # parts of a sum: all or none
+    others = [name for name in own if name not in told and name not in slots][:MOST_COLUMNS]
+    rest = [name for name in own if name in slots or name in others]
     drawn = Table()
     for name in (*rest, *told):
         drawn.add_column(str(name), justify="right" if table[name].dtype.kind in "fi" else "left", overflow="fold")

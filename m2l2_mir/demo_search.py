@@ -78,6 +78,7 @@ def search_section(out: Path, search: Search, data: Dataset, store: EmbeddingSto
     columns = [name for name in data.tracks.columns if name not in ("path", "duration")]
     index = SimilarityIndex.build(store, metadata=data.tracks[columns])
     index.save(out / "index", overwrite=True)
+    index = SimilarityIndex.load(out / "index")
     command = f"m2l2 index evaluate {out / 'index'} --label {search.label} --group none --out {out / 'neighbours'}"
     evaluation = evaluate_index(
         index, name=data.name, labels=[search.label], group=None, count=lambda title: CountProgress(title, quiet=True)
@@ -87,7 +88,7 @@ def search_section(out: Path, search: Search, data: Dataset, store: EmbeddingSto
     report = index_page(evaluation, clips=clips, command=command)
     write_evaluation(out / "neighbours", evaluation, report=report, command=command)
     asked = int(np.argmax([place in clips for place in range(len(paths))]))
-    plain = index.query(index.ids[asked], k=SHOWN)
+    plain = index.query(Path(paths[asked]), k=SHOWN)
     steered = steer(index, index.ids[asked], load_attributes(index, [probes]), k=SHOWN, but={search.probe: search.wish})
     scores = evaluation.scores
     title = section_title(scores["sections"][0], None)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -23,11 +23,13 @@ from m2l2_mir.embedding.rescan import folder_of, is_gone
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import CheckpointError, InputError, M2L2Error
 from m2l2_mir.index.library import SOURCE
+from m2l2_mir.index.listening import weights_at_hand
 from m2l2_mir.index.persist import MANIFEST, check_file, read_manifest
-from m2l2_mir.index.remake import command
+from m2l2_mir.index.remake import command, embed_command
 from m2l2_mir.index.similarity import SimilarityIndex
-from m2l2_mir.index.sources import refuse_other_model, tracks_of
+from m2l2_mir.index.sources import model_name, refuse_other_model, tracks_of
 from m2l2_mir.model.checkpoint import load_model
+from m2l2_mir.model.official_file import OFFICIAL
 from m2l2_mir.model.shipped import shipped_names
 
 __all__ = ["Finding", "Kind", "examine", "kind_of"]
@@ -94,32 +96,39 @@ def examine(path: Path) -> list[Finding]:
 
 
 def _store(folder: Path) -> Iterator[Finding]:
-    """Parts, then the files that they were made from."""
-    anew = "m2l2 embed AUDIO --out another folder"
+    """Parts, then the weights and the files that they were made from."""
     try:
-        parts = Parts.of(folder, read_provenance(folder))
+        provenance = read_provenance(folder)
+        parts = Parts.of(folder, provenance)
     except M2L2Error as error:
-        yield Finding(state="damaged", what=str(error), mend=anew)
+        yield Finding(state="damaged", what=str(error), mend="m2l2 embed AUDIO --out another folder")
         return
-    damaged = False
+    damaged: list[tuple[Path, str]] = []
+    places: list[pd.DataFrame] | None = []
     for part in parts.live():
         for kind in parts.kinds:
             try:
-                parts.read(kind, part)
+                table = parts.read(kind, part)
+                if kind == "tracks" and places is not None:
+                    places.append(table.select(["track_id", "path", "status"]).to_pandas())
             except (M2L2Error, FileNotFoundError) as error:
-                damaged = True
-                mend = f"rm {shlex.quote(str(parts.path('tracks', part)))} && {_embed_again(folder)}"
-                yield Finding(state="damaged", what=_line(error), mend=mend)
+                damaged.append((parts.path("tracks", part), _line(error)))
+                places = None if kind == "tracks" else places
     if damaged:
+        again = embed_command(folder, provenance, pd.concat(places) if places else None)
+        for path, what in damaged:
+            yield Finding(state="damaged", what=what, mend=f"rm {shlex.quote(str(path))} && {again}")
         return
+    yield from _weights(provenance)
     store = EmbeddingStore.open(folder)
     tracks = store.tracks
+    again, named_anew = (embed_command(folder, provenance, one) for one in (tracks, None))
     failed = tracks["track_id"][tracks["status"] == "failed"].tolist()
     if failed:
         yield Finding(
             state="stale",
             what=f"{len(failed)} of {len(tracks)} tracks failed ({_named(failed)}), and have no embeddings",
-            mend=f"mend these files (the reasons stand in the track table), then {_embed_again(folder)}",
+            mend=f"mend these files (the reasons stand in the track table), then {again}",
         )
     changed, gone = [], defaultdict[str, list[str]](list)
     tracks_in: Counter[str] = Counter()
@@ -137,30 +146,30 @@ def _store(folder: Path) -> Iterator[Finding]:
         yield Finding(
             state="stale",
             what=f"{len(changed)} audio files changed since they were embedded ({_named(changed)})",
-            mend=_embed_again(folder),
+            mend=again,
         )
     here = [name for home, names in gone.items() if len(names) < tracks_in[home] for name in names]
     if here:
         yield Finding(
             state="stale",
             what=f"{len(here)} audio files are no longer where they were ({_named(here)})",
-            mend=f"{_embed_again(folder)} with --prune: those renamed or moved within AUDIO keep their embeddings, the "
-            f"others are removed; then m2l2 index add INDEX {shlex.quote(str(folder))}, if there is an index of it",
+            mend=f"{again} --prune: with --prune, those renamed or moved in there keep their embeddings, the others "
+            f"are removed; then m2l2 index add INDEX {shlex.quote(str(folder))}, if there is an index of it",
         )
     for home, names in gone.items():
         if len(names) == tracks_in[home]:
             yield Finding(
                 state="stale",
                 what=f"none of {len(names)} audio files of {home} is there ({_named(names)})",
-                mend=f"mount its disk; or, if the folder has moved, {_embed_again(folder)} with its new place, which "
-                "finds them again by their content; or, to take them out, the same command for a folder that is there, "
-                f"with --forget {shlex.quote(home)}",
+                mend=f"mount its disk; or, if the folder has moved to AUDIO, {named_anew}, which finds "
+                "them again by their content; or, to take them out, the same command for a folder that is "
+                f"there, with --forget {shlex.quote(home)}",
             )
     if twice := _twice(tracks):
         yield Finding(
             state="mismatched",
             what=f"{len(twice)} audio files are in it under more than one name ({_named(twice)})",
-            mend=f"{_embed_again(folder)} with --prune, which removes the names that AUDIO does not give",
+            mend=f"{named_anew} --prune, which removes the names that AUDIO does not give",
         )
 
 
@@ -198,6 +207,7 @@ def _index(folder: Path) -> Iterator[Finding]:
     except M2L2Error as error:
         yield Finding(state="mismatched", what=_line(error), mend=again)
         return
+    yield from _weights(index.provenance)
     if advice := index.advice():
         yield Finding(state="stale", what=advice, mend=f"m2l2 index rebuild {shlex.quote(str(folder))}")
     if SOURCE in index.metadata:
@@ -237,15 +247,29 @@ def _behind(index: SimilarityIndex, folder: Path, source: str) -> Iterator[Findi
         )
 
 
+def _weights(provenance: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether weights of this name are at hand and others than those that made the embeddings."""
+    settings = provenance.get("settings", {})
+    preset = settings.get("model", {}).get("name")
+    if preset not in (*shipped_names(), *OFFICIAL) or weights_at_hand(settings) is not None:
+        return
+    yield Finding(
+        state="mismatched",
+        what=f"made with weights that are not at hand, {model_name(settings)}: nothing can be asked with audio files",
+        mend=f"name their file with --model in every question; or, by the weights that are called {preset} now, embed "
+        f"the audio into a new store (m2l2 embed AUDIO --model {preset} --out NEW) and build the index anew",
+    )
+
+
 def _checkpoint(path: Path) -> Iterator[Finding]:
+    shipped = str(path) in shipped_names()
     try:
-        load_model(path if path.is_file() else str(path), device="cpu")
+        load_model(path if path.is_file() and not shipped else str(path), device="cpu").complete()
     except CheckpointError as error:
-        yield Finding(state="damaged", what=_line(error), mend="fetch, convert or install it again")
-
-
-def _embed_again(folder: Path) -> str:
-    return f"m2l2 embed AUDIO ... --out {shlex.quote(str(folder))} (the command that made it)"
+        mend = "put back a copy, or, if it was made of official weights, "
+        mend += f"m2l2 models convert FILE.pt {shlex.quote(str(path))}"
+        mend = "pip install --force-reinstall --no-deps m2l2-mir" if shipped else mend
+        yield Finding(state="damaged", what=_line(error), mend=mend)
 
 
 def _named(names: list[str]) -> str:

@@ -8,12 +8,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from m2l2_mir.audio import save
 from m2l2_mir.embedding.extract import extract
+from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.index import attributes
 from m2l2_mir.index.attributes import Attribute
+from m2l2_mir.index.similarity import SimilarityIndex
+from m2l2_mir.model.checkpoint import random_model, save_model
+from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.official_file import OFFICIAL
 
 MODEL = "random:m2l2-tiny"
 RATE = 44100
@@ -119,6 +125,8 @@ def test_query_by_file_track_and_vector(made, idx, m2l2, tmp_path):
     np.save(tmp_path / "v.npy", np.ones((8, 64)))
     _, out, _ = m2l2("index", "query", idx, "--vector", tmp_path / "v.npy", "-k", "99", "--fold", "--json")
     assert len(results(out)) == 8
+    _, out, _ = m2l2("index", "query", idx, "3.wav", "--why")
+    assert all(f"slot {number}" in out for number in range(1, 9))
     _, out, _ = m2l2("index", "query", idx, "3.wav", "--why", "--weight", "1=0", "--json")
     row = json.loads(out)["results"][0]
     assert row["slot 1"] == 0
@@ -190,7 +198,10 @@ def test_remove_rebuild_and_duplicates(idx, m2l2, tmp_path):
 
 
 def test_segments(made, m2l2, tmp_path):
-    assert m2l2("index", "build", made / "store", "-o", tmp_path / "idx", "--segments")[0] == 0
+    code, out, _ = m2l2("index", "build", made / "store", "-o", tmp_path / "idx", "--segments", "--exact")
+    assert (code, " s; Flat; exact, as asked for: " in out) == (0, True)
+    _, out, _ = m2l2("index", "rebuild", tmp_path / "idx", "--memory-mb", "9", "--json")
+    assert json.loads(out)["reasons"]["segments"][0].startswith("exact: 16 x")
     code, out, _ = m2l2("index", "query", tmp_path / "idx", made / "music" / "4.wav", "--segment", "-k", "2", "--json")
     best = json.loads(out)["results"][0]
     assert (code, best["track_id"], best["start"]) == (0, "4.wav", 0)
@@ -242,6 +253,70 @@ def test_doctor_names_damage_and_the_command_that_mends_it(made, idx, m2l2, tmp_
     assert (code, "nothing to examine" in err) == (2, True)
 
 
+def test_the_command_for_a_damaged_store_makes_it_as_it_was(made, m2l2, tmp_path):
+    """Model, chunks, excerpt and loudness stand in no option here, only in the store."""
+    options = {"keep": "chunks", "excerpt": (0.1, 0.9), "loudness": -23.5, "features": "pre-bottleneck"}
+    before = extract(made / "music", out=tmp_path / "a store", model="random:m2l2-tiny:3", device="cpu", **options)
+    vectors = before.embeddings()
+    (part,) = (before.path / "chunks").iterdir()
+    part.write_bytes(part.read_bytes()[:-9])
+    _, out, _ = m2l2("doctor", before.path, "--json")
+    (finding,) = json.loads(out)["findings"]
+    remove, embed = finding["mend"].split(" && ")
+    os.unlink(shlex.split(remove)[1])
+    assert m2l2(*shlex.split(embed)[1:], "--device", "cpu")[0] == 0
+    assert m2l2("doctor", before.path) == (0, f"{before.path}: store, sound\n", "")
+    after = EmbeddingStore.open(before.path)
+    assert after.provenance["settings"] == before.provenance["settings"]
+    np.testing.assert_allclose(after.embeddings(), vectors, atol=1e-5)
+
+
+def test_weights_that_are_not_at_hand_are_told(made, m2l2, tmp_path, monkeypatch):
+    """A store and an index of a model whose shipped weights are others by now, and of official ones that are away."""
+    for preset, weights in (("m2l2-small", "sha256:00"), ("codicodec", "codicodec:00")):
+        place = tmp_path / preset
+        shutil.copytree(made / "store", place)
+        provenance = json.loads((place / "provenance.json").read_text())
+        provenance["settings"] |= {"weights": weights, "model": {"name": preset}}
+        (place / "provenance.json").write_text(json.dumps(provenance))
+        assert m2l2("index", "build", place, "-o", tmp_path / f"{preset}-idx")[0] == 0
+        for path in (place, tmp_path / f"{preset}-idx"):
+            code, out, _ = m2l2("doctor", path, "--json")
+            (finding,) = json.loads(out)["findings"]
+            assert (code, finding["state"]) == (3, "mismatched")
+            assert f"not at hand, {preset} ({weights})" in finding["what"]
+        code, _, err = m2l2("index", "query", tmp_path / f"{preset}-idx", made / "music" / "3.wav")
+        told = "as codicodec or a file" if preset == "codicodec" else "by their file"
+        assert (code, f"not at hand: name them with --model, {told}" in err) == (2, True)
+
+
+def test_official_weights_in_the_cache_answer_questions_by_file(made, m2l2, tmp_path, monkeypatch):
+    """By nothing but the index; their licence goes along. Other weights in their place are refused."""
+    monkeypatch.setenv("M2L2_CACHE", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    store, idx, song = tmp_path / "store", tmp_path / "idx", made / "music" / "3.wav"
+
+    def cached(seed):
+        model = random_model(ModelConfig.preset("m2l2-tiny").replace(name="codicodec"), seed)
+        model.metadata = OFFICIAL["codicodec"].facts
+        save_model(model, tmp_path / "models" / "codicodec.safetensors")
+
+    cached(0)
+    assert m2l2("embed", made / "music", "--out", store, "--model", "codicodec", "--device", "cpu")[0] == 0
+    assert m2l2("index", "build", store, "-o", idx)[0] == 0
+    code, out, _ = m2l2("index", "query", idx, song, "--from", "0", "-k", "1", "--device", "cpu", "--json")
+    assert (code, results(out)) == (0, ["3.wav"])
+    assert m2l2("doctor", idx)[0] == 0
+    assert SimilarityIndex.load(idx).provenance["licence"] == "CC BY-NC 4.0"
+    assert m2l2("index", "export", idx, "--to", "parquet", "--out", tmp_path / "all.parquet")[0] == 0
+    exported = json.loads(pq.read_schema(tmp_path / "all.parquet").metadata[b"m2l2"])
+    assert exported["licence"] == "CC BY-NC 4.0"
+    assert "2509.09836" in exported["citation"]
+    cached(1)
+    code, _, err = m2l2("index", "query", idx, song, "--device", "cpu")
+    assert (code, "vectors of different models cannot be compared" in err) == (2, True)
+
+
 def test_the_mending_command_brings_back_all_there_was(made, m2l2, tmp_path):
     """Options, segments, metadata, and the tracks of a second store."""
     shutil.copytree(made / "music", tmp_path / "more" / "b")
@@ -273,7 +348,6 @@ def test_the_mending_command_brings_back_all_there_was(made, m2l2, tmp_path):
 
 def test_probes_of_another_model_are_refused(idx, monkeypatch, tmp_path):
     from m2l2_mir.errors import InputError, StoreError
-    from m2l2_mir.index.similarity import SimilarityIndex
 
     index = SimilarityIndex.load(idx)
     settings = index.provenance["settings"]

@@ -18,7 +18,12 @@ from m2l2_mir.probe.fitted import CARD, FittedProbe
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["Attribute", "Probe", "directions_of", "load_attributes", "predictions_of"]
+__all__ = ["LESS", "MORE", "Attribute", "Probe", "directions_of", "load_attributes", "predictions_of"]
+
+
+# What may be wished of a number
+MORE = ("more", "faster", "higher")
+LESS = ("less", "slower", "lower")
 
 
 class Probe(Protocol):
@@ -106,8 +111,9 @@ def directions_of(index: SimilarityIndex, attribute: Attribute) -> NDArray[np.fl
 
 def predictions_of(index: SimilarityIndex, attribute: Attribute, vectors: NDArray[np.floating]) -> NDArray[Any]:
     """What an attribute's probe estimates for embeddings [n, width]."""
-    shaped = np.asarray(vectors, np.float32).reshape(len(vectors), index.slots, -1)
-    return np.asarray(attribute.probe.predict(shaped))
+    shaped = np.zeros((max(len(vectors), 1), index.width), np.float32)  # of none the kind of estimate is known too
+    shaped[: len(vectors)] = vectors
+    return np.asarray(attribute.probe.predict(shaped.reshape(len(shaped), index.slots, -1)))[: len(vectors)]
 
 
 def _unfit(index: SimilarityIndex, probe: FittedProbe) -> str | None:

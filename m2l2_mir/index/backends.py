@@ -21,7 +21,7 @@ from m2l2_mir.index.choice import MEGABYTE, Choice
 
 faiss: Any = importlib.import_module("faiss")  # untyped: its own stubs lack half of what is used here
 
-__all__ = ["RESCORED", "Backend"]
+__all__ = ["RESCORED", "Backend", "faiss"]
 
 HNSW_CONSTRUCTION = 120
 HNSW_BREADTH = 128  # candidates kept while searching

@@ -110,7 +110,7 @@ def put(
         index.about["fitted_rows"] = int(library.alive[: index.about["fitted_rows"]].sum())
         index.library, index.backend = left, backend
     if added or updated or removed:
-        index.duplicate_pairs = None
+        index.duplicate_pairs = index.duplicate_rule = None
         index.pairs = random_pairs(index.library, index.preparation, seed)
         index.nearest = nearest_similarities(index)
     return Changes(

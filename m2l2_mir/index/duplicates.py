@@ -30,7 +30,7 @@ from m2l2_mir.audit.near_duplicates import (
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["groups_of", "near_pairs"]
+__all__ = ["Rule", "groups_of", "near_pairs"]
 
 SMALL = 20_000
 SAMPLED = 4_000  # tracks that whitening, usual distance and threshold of a large library come from
@@ -84,15 +84,16 @@ def _pairs(index: SimilarityIndex, positions: NDArray[np.int64]) -> pd.DataFrame
         if index.duplicate_pairs is None:
             index.duplicate_pairs = near_duplicates(index.embeddings()).pairs[["first", "second", "ratio"]]
         return index.duplicate_pairs
-    rule = _rule(index)
-    starts = range(0, len(positions), BLOCK)
+    if index.duplicate_rule is None:
+        index.duplicate_rule = _rule(index)
+    rule, starts = index.duplicate_rule, range(0, len(positions), BLOCK)
     found = [_near(index, positions[start : start + BLOCK], rule) for start in starts]
     pairs = pd.concat(found, ignore_index=True).drop_duplicates(["first", "second"])
     return pairs.sort_values(["ratio", "first", "second"], ignore_index=True)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Rule:
+class Rule:
     """What near means in a library: the map to whitened vectors, the least scale, and the largest ratio."""
 
     whitened: Whitening
@@ -100,19 +101,19 @@ class _Rule:
     threshold: float
 
 
-def _rule(index: SimilarityIndex) -> _Rule:
+def _rule(index: SimilarityIndex) -> Rule:
     """The rule of a large library, from a sample of its tracks."""
     live = index.library.live
     chosen = np.sort(np.random.default_rng(0).choice(len(live), min(SAMPLED, len(live)), replace=False))
     sample = index.library.rows.take(live[chosen])
     threshold = threshold_of(len(live), NEIGHBOURS, near_duplicates(sample).dimension)
-    rule = _Rule(whitened=Whitening.of(sample), least=0.0, threshold=threshold)
+    rule = Rule(whitened=Whitening.of(sample), least=0.0, threshold=threshold)
     starts = range(0, len(chosen), BLOCK)
     usual = np.median(np.concatenate([_scales(index, chosen[start : start + BLOCK], rule)[0] for start in starts]))
     return replace(rule, least=float(LEAST_SCALE * usual))
 
 
-def _near(index: SimilarityIndex, positions: NDArray[np.int64], rule: _Rule) -> pd.DataFrame:
+def _near(index: SimilarityIndex, positions: NDArray[np.int64], rule: Rule) -> pd.DataFrame:
     """Near pairs of some positions with their neighbours."""
     scale, distance, neighbours = _scales(index, positions, rule)
     # the ten nearest of the one are all within scale + distance of the other
@@ -128,7 +129,7 @@ def _near(index: SimilarityIndex, positions: NDArray[np.int64], rule: _Rule) -> 
 
 
 def _scales(
-    index: SimilarityIndex, positions: NDArray[np.int64], rule: _Rule
+    index: SimilarityIndex, positions: NDArray[np.int64], rule: Rule
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Local scale [m] of some positions, distances [m, 10] to their nearest others, and which these are."""
     rows, live = index.library.rows, index.library.live

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from m2l2_mir.index.attributes import Attribute, predictions_of
+from m2l2_mir.index.attributes import LESS, MORE, Attribute, predictions_of
 
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
@@ -65,7 +65,7 @@ def effects_of(
     lines = []
     for attribute in attributes:
         name, wish = attribute.name, wishes.get(attribute.name, "")
-        by = "probe" if not wish else "by construction" if wish == "other" else "the same probe"
+        by = "probe" if not wish else "by construction" if wish in ("other", *MORE, *LESS) else "the same probe"
         mine = predictions_of(index, attribute, centre)[0]
         predicted = [predictions_of(index, attribute, index.library.rows.take(found)) for found in rows]
         whole = predictions_of(index, attribute, sample)

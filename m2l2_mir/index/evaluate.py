@@ -34,7 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "evaluate_index"]
 
-BUILT_AGAIN = 100_000  # tracks up to which a structure is built again without those that are held out: a minute or so
+# Tracks up to which a structure is built again without those that are held out, a minute or so, and all embeddings are
+# prepared in other ways.
+BUILT_AGAIN = 100_000
 EXACT_BELOW = 20_000  # tracks; above, hubness is that of the neighbours the index finds
 _BLOCK = 1024  # queries of one search
 
@@ -128,7 +130,10 @@ def evaluate_index(
     found = Retrieval(sections=[], queries=pd.DataFrame(), left_out=[])
     if relations:
         kind, pooling = index.preparation.kind, str(index.about["pooling"])
-        rows += otherwise_prepared(index.embeddings(), kind)
+        if len(ids) <= BUILT_AGAIN:
+            rows += otherwise_prepared(index.embeddings(), kind)
+        else:
+            notes.append(f"other preparations are compared up to {BUILT_AGAIN:,} tracks")
         paths = tracks["path"].fillna("").astype(str).tolist() if "path" in tracks else []
         rows += [store_row(path, ids, paths, preparation=kind, pooling=pooling) for path in stores]
         if any(paths):
@@ -267,7 +272,7 @@ def _facts(index: SimilarityIndex, name: str) -> dict[str, Any]:
         "rank": index.preparation.rank,
         "structure": index.backend.choice.factory,
         "preparation": index.preparation.kind,
-        "reasons": index.reasons,
+        "reasons": {name: why for name, why in index.reasons.items() if name != "segments"},
         "weights": settings.get("weights"),
         "weights_sha256": settings.get("weights_sha256"),
         "trained": settings.get("trained"),

@@ -224,6 +224,8 @@ def _about(index: SimilarityIndex) -> dict[str, Any]:
         "rank": index.preparation.rank,
         "weights": settings.get("weights"),
         "weights_sha256": settings.get("weights_sha256"),
+        "licence": index.provenance.get("licence"),
+        "citation": index.provenance.get("citation"),
     }
 
 

@@ -15,9 +15,10 @@ import safetensors.numpy
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+import m2l2_mir
 from m2l2_mir.embedding.provenance import utc_now
 from m2l2_mir.errors import StoreError
-from m2l2_mir.index.backends import Backend
+from m2l2_mir.index.backends import Backend, faiss
 from m2l2_mir.index.choice import Choice
 from m2l2_mir.index.library import SOURCE, Library
 from m2l2_mir.index.persist import check_file, commit, is_index, read_manifest, writing
@@ -141,11 +142,16 @@ def _parts(folder: Path, manifest: dict[str, Any], *, mapped: bool) -> dict[str,
         ) from error
     counts = {"tracks": len(frame), "vectors": len(rows), "structure": len(backend)}
     widths = {"vectors": rows.width, "preparation": preparation.width}
-    if len({*counts.values()}) > 1 or len({*widths.values()}) > 1 or backend.index.d != preparation.rank:
-        raise StoreError(
-            f"the files of {folder} do not fit each other ({counts}, {widths}): m2l2 doctor {folder} tells how to "
-            "mend it"
-        )
+    _refuse_unfit(folder, counts, widths, (backend.index.d, preparation.rank))
+    if segments is not None:
+        own = segments.preparation
+        counts = {
+            "segments": int(segments.tracks["count"].sum()),
+            "chunks": len(segments.rows),
+            "structure of segments": len(segments.backend),
+        }
+        widths = {"chunks": segments.rows.width, "preparation of segments": own.width}
+        _refuse_unfit(folder, counts, widths, (segments.backend.index.d, own.rank))
     library = Library(frame, rows, alive)
     saved = Saved(folder=folder, generation=manifest["generation"], files=files)
     return {
@@ -160,10 +166,20 @@ def _parts(folder: Path, manifest: dict[str, Any], *, mapped: bool) -> dict[str,
     }
 
 
+def _refuse_unfit(folder: Path, counts: Mapping[str, int], widths: Mapping[str, int], ranks: tuple[int, int]) -> None:
+    """See that numbers of rows, widths, and the ranks of structure and preparation are the same."""
+    if len({*counts.values()}) > 1 or len({*widths.values()}) > 1 or ranks[0] != ranks[1]:
+        raise StoreError(
+            f"the files of {folder} do not fit each other ({dict(counts)}, {dict(widths)}): m2l2 doctor {folder} tells "
+            "how to mend it"
+        )
+
+
 def _stated(index: SimilarityIndex) -> dict[str, Any]:
     """What the manifest says beside the files."""
     stated: dict[str, Any] = {
         "updated": utc_now(),
+        "versions": {"m2l2-mir": m2l2_mir.__version__, "faiss": faiss.__version__},
         "tracks": len(index),
         "width": index.width,
         "backend": asdict(index.backend.choice),

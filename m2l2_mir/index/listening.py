@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,13 +22,15 @@ from m2l2_mir.errors import AudioError, CheckpointError, InputError, StoreError,
 from m2l2_mir.index.sources import model_name
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.checkpoint import load_model, read_metadata, tensors_sha256
+from m2l2_mir.model.hub import local_path
+from m2l2_mir.model.official_file import OFFICIAL
 from m2l2_mir.model.shipped import shipped_names, shipped_path
 
 if TYPE_CHECKING:
     from m2l2_mir.index.seeds import Part
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["embed_file", "model_of"]
+__all__ = ["embed_file", "model_of", "weights_at_hand"]
 
 BATCH_SIZE = 8
 
@@ -38,7 +41,7 @@ def model_of(index: SimilarityIndex, given: Any = None, device: str = "auto") ->
     Parameters
     ----------
     given : str, path or Music2Latent2, optional
-        None: found by what the index says: random weights, or weights that are shipped.
+        None: found by what the index says: random weights, shipped ones, or official ones that are on this machine.
 
     Raises
     ------
@@ -50,13 +53,11 @@ def model_of(index: SimilarityIndex, given: Any = None, device: str = "auto") ->
     settings = index.about["provenance"].get("settings")
     if settings is None:
         raise StoreError("the index was made from plain vectors, so that it cannot listen: give a vector or a track")
-    weights = str(settings.get("weights", ""))
-    if given is None:
-        given = weights if weights.startswith("random:") else _shipped(weights)
-        if given is None:
-            raise CheckpointError(
-                f"the weights of the index, {model_name(settings)}, are not shipped: name their file with --model"
-            )
+    if given is None and (given := weights_at_hand(settings)) is None:
+        raise CheckpointError(
+            f"the weights of the index, {model_name(settings)}, are not at hand: name them with --model, "
+            + (f"as {preset} or a file" if (preset := _official(settings)) else "by their file")
+        )
     if isinstance(given, Music2Latent2):
         model = given
     else:
@@ -70,6 +71,31 @@ def model_of(index: SimilarityIndex, given: Any = None, device: str = "auto") ->
             "compared"
         )
     return model
+
+
+def weights_at_hand(settings: Mapping[str, Any]) -> str | None:
+    """The name that :func:`~m2l2_mir.load_model` finds the weights of embeddings by; nothing is downloaded.
+
+    Parameters
+    ----------
+    settings : mapping
+        That the embeddings were made with, of the provenance of an index or a store.
+
+    Returns
+    -------
+    str or None
+        None: they are neither shipped nor official weights that are on this machine, nor random.
+    """
+    weights = str(settings.get("weights", ""))
+    if weights.startswith("random:"):
+        return weights
+    if preset := _official(settings):
+        return preset if local_path(OFFICIAL[preset]) else None
+    for name in shipped_names():
+        path = shipped_path(name)
+        if path.is_file() and f"sha256:{read_metadata(path).get('sha256')}" == weights:
+            return name
+    return None
 
 
 def embed_file(index: SimilarityIndex, path: Path, part: Part) -> tuple[NDArray[np.float32], str]:
@@ -127,10 +153,7 @@ def _settings(index: SimilarityIndex, path: Path, part: Part) -> Settings:
     return made if own is None else replace(made, excerpt=own)
 
 
-def _shipped(weights: str) -> Path | None:
-    """File of the shipped weights with this id."""
-    for name in shipped_names():
-        path = shipped_path(name)
-        if path.is_file() and f"sha256:{read_metadata(path).get('sha256')}" == weights:
-            return path
-    return None
+def _official(settings: Mapping[str, Any]) -> str | None:
+    """Preset of the official weights that embeddings were made with; None of others."""
+    preset = str(settings.get("weights", "")).partition(":")[0]
+    return preset if preset in OFFICIAL else None

@@ -106,16 +106,18 @@ def query(
     why
         Add a column for each slot with its part of the similarity.
     model, device
-        For audio files; None: the index's model, where it is at hand.
+        For audio files; None: the index's model, where it is at hand. It is read anew in each call, unless it is given
+        as loaded.
 
     Returns
     -------
     pd.DataFrame
         ``rank`` from 1, ``track_id``, ``similarity`` (cosine of prepared vectors), ``percentile`` (share of 100,000
-        random pairs of the library that are no more similar; that of neighbours is always high), ``among_nearest``
-        (share of random tracks of the library whose nearest neighbour is no more similar to them: 50 is usual, and
-        near 0 at rank 1 nothing in the library is like the question; not with `weights`), then metadata. Both are
-        measured with single tracks; a mean of several questions lies between them and reaches less.
+        random pairs of the library that are no more similar, 10,000 with `weights` or steered; that of neighbours is
+        always high), ``among_nearest`` (share of random tracks of the library whose nearest neighbour is no more
+        similar to them: 50 is usual, and near 0 at rank 1 nothing in the library is like the question; not with
+        `weights`), then metadata. Both are measured with single tracks; a mean of several questions lies between them
+        and reaches less.
 
     Raises
     ------

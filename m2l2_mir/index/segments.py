@@ -51,15 +51,32 @@ class Segments:
         self.tracks, self.rows = tracks.reset_index(drop=True), rows
         self.preparation, self.backend = preparation, backend
         self.seconds, self.seed = float(seconds), seed
+        self.absent: dict[int, NDArray[np.float64]] = {}
+        """Number of chunks -> what snippets of so many find where they do not occur, once someone has asked."""
 
     @classmethod
-    def build(cls, store: EmbeddingStore, ids: Sequence[str], seed: int = 0) -> Self:
+    def build(
+        cls,
+        store: EmbeddingStore,
+        ids: Sequence[str],
+        seed: int = 0,
+        *,
+        exact: bool = False,
+        memory_mb: float | None = None,
+    ) -> Self:
         """Take the chunks of these tracks from a store.
+
+        Parameters
+        ----------
+        exact, memory_mb
+            See :func:`m2l2_mir.index.choice.choose`.
 
         Raises
         ------
         StoreError
             It kept no chunks.
+        InputError
+            Nothing fits the budget.
         """
         if not store.provenance.get("keep_chunks"):
             raise StoreError(
@@ -67,13 +84,16 @@ class Segments:
                 "--keep chunks"
             )
         tracks, chunks = _chunks_of(store, ids)
-        return cls._filled(tracks, Rows([chunks]), float(store.provenance["chunk_seconds"]), seed)
+        seconds = float(store.provenance["chunk_seconds"])
+        return cls._filled(tracks, Rows([chunks]), seconds, seed, exact=exact, memory_mb=memory_mb)
 
     @classmethod
-    def _filled(cls, tracks: pd.DataFrame, rows: Rows, seconds: float, seed: int) -> Self:
+    def _filled(
+        cls, tracks: pd.DataFrame, rows: Rows, seconds: float, seed: int, *, exact: bool, memory_mb: float | None
+    ) -> Self:
         heard = np.concatenate([np.isfinite(block).all(axis=1) for _, block in rows.blocks()] or [np.zeros(0, bool)])
         preparation, _ = prepare(rows, heard, "auto", seed)
-        choice = choose(len(rows), preparation.rank)
+        choice = choose(len(rows), preparation.rank, exact=exact, memory_mb=memory_mb)
         backend = Backend.of(choice, preparation.rank)
         made = cls(tracks, rows, preparation, backend, seconds, seed)
         if not backend.index.is_trained:
@@ -114,24 +134,34 @@ class Segments:
             backend.add(self.prepared(np.asarray(chunks, np.float32)))
         made = Segments(tracks, rows, self.preparation, backend, self.seconds, self.seed)
         dead = tracks["count"][~tracks["alive"]].sum()
-        return made.compacted(self.preparation) if dead > MOST_DEAD * len(rows) else made
+        return made.compacted() if dead > MOST_DEAD * len(rows) else made
 
-    def compacted(self, preparation: Preparation | None = None) -> Segments:
-        """The same without the chunks of tracks that are gone; with a new preparation if none is given."""
+    def rebuilt(self, *, exact: bool = False, memory_mb: float | None = None) -> Segments:
+        """The same chunks, prepared anew and in a structure that is chosen again."""
+        tracks, rows = self._live()
+        return Segments._filled(tracks, rows, self.seconds, self.seed, exact=exact, memory_mb=memory_mb)
+
+    def compacted(self) -> Segments:
+        """The same without the chunks of tracks that are gone."""
+        tracks, rows = self._live()
+        backend = Backend.of(self.backend.choice, self.preparation.rank)
+        sample = np.arange(min(len(rows), training_sample(len(rows), backend.choice.factory)))
+        try:
+            backend.train(len(rows), self.prepared(rows.take(sample)))
+        except InputError:  # too few are left for it
+            backend = Backend.of(choose(len(rows), self.preparation.rank, exact=True), self.preparation.rank)
+        made = Segments(tracks, rows, self.preparation, backend, self.seconds, self.seed)
+        for _, block in rows.blocks():
+            backend.add(made.prepared(block))
+        return made
+
+    def _live(self) -> tuple[pd.DataFrame, Rows]:
+        """Tracks that are not gone, and their chunks."""
         live = self.tracks[self.tracks["alive"]]
         kept = [np.arange(first, first + count) for first, count in zip(live["first"], live["count"], strict=True)]
         rows = self.rows.select(np.concatenate([np.zeros(0, np.int64), *kept]))
         count = live["count"].to_numpy()
-        tracks = live.assign(first=np.cumsum(count) - count)
-        if preparation is None:
-            return Segments._filled(tracks, rows, self.seconds, self.seed)
-        backend = Backend.of(self.backend.choice, preparation.rank)
-        made = Segments(tracks, rows, preparation, backend, self.seconds, self.seed)
-        sample = np.arange(min(len(rows), training_sample(len(rows), backend.choice.factory)))
-        backend.train(len(rows), made.prepared(rows.take(sample)))
-        for _, block in rows.blocks():
-            backend.add(made.prepared(block))
-        return made
+        return live.assign(first=np.cumsum(count) - count), rows
 
     def write_tracks(self, file: IO[bytes]) -> None:
         """Write the table of tracks as Parquet."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,9 @@ from m2l2_mir.index.segments import Segments
 from m2l2_mir.index.similarities import nearest_similarities, random_pairs
 from m2l2_mir.index.sources import gone, refuse_other_model, source_of, tracks_of
 from m2l2_mir.index.vectors import as_vectors
+
+if TYPE_CHECKING:
+    from m2l2_mir.index.duplicates import Rule
 
 __all__ = ["Changes", "SimilarityIndex"]
 
@@ -72,6 +75,8 @@ class SimilarityIndex:
         self.segments = segments
         self.duplicate_pairs: pd.DataFrame | None = None
         """Pairs of near duplicates, once someone has asked for them."""
+        self.duplicate_rule: Rule | None = None
+        """What near duplicates are in a large library, likewise."""
         self._saved = saved
 
     @classmethod
@@ -101,7 +106,8 @@ class SimilarityIndex:
         preparation : {"auto", "l2", "centred", "pca", "whitened"}
             See :mod:`m2l2_mir.index.preparation`.
         exact, memory_mb, factory
-            See :func:`m2l2_mir.index.choice.choose`.
+            See :func:`m2l2_mir.index.choice.choose`. The first two hold for the structure of segments too, which has a
+            budget of its own.
         segments
             Also index every chunk, for :meth:`find_segment`; the store must have kept them.
         seed
@@ -137,7 +143,7 @@ class SimilarityIndex:
             "created": utc_now(),
         }
         library = Library.of(ids, vectors, table)
-        chunks = Segments.build(opened, ids, seed) if segments else None
+        chunks = Segments.build(opened, ids, seed, exact=exact, memory_mb=memory_mb) if segments else None
         return cls._fitted(library, about, options, chunks)
 
     @classmethod
@@ -201,7 +207,8 @@ class SimilarityIndex:
         about = {
             **about,
             "options": options,
-            "reasons": {"preparation": list(why), "backend": list(choice.reasons)},
+            "reasons": {"preparation": list(why), "backend": list(choice.reasons)}
+            | ({} if segments is None else {"segments": list(segments.backend.choice.reasons)}),
             "fitted_rows": len(library.rows),
         }
         backend = filled(library, made, choice, options["seed"])
@@ -341,8 +348,9 @@ class SimilarityIndex:
         refuse_namesakes(self.library, ids, vectors, source)
         if files == "checked":
             there = ~gone(table)
-            ids = [name for name, keep in zip(ids, there, strict=True) if keep]
-            vectors, table = vectors[there], table[there].reset_index(drop=True)
+            if not there.all():
+                ids = [name for name, keep in zip(ids, there, strict=True) if keep]
+                vectors, table = vectors[there], table[there].reset_index(drop=True)
         live = self.library.live
         mine = self.library.frame[SOURCE].to_numpy()[live] == source
         held = self.library.frame["track_id"].to_numpy()[live]
@@ -390,8 +398,10 @@ class SimilarityIndex:
         size = {"exact": False, "memory_mb": None, "factory": None}
         kept = self.about["options"] | (size if options.keys() & size.keys() else {})
         about = {key: self.about[key] for key in ("slots", "pooling", "provenance", "created")}
-        segments = None if self.segments is None else self.segments.compacted()
-        made = self._fitted(self.library.compacted(), about, {**kept, **options}, segments)
+        wanted = {**kept, **options}
+        sizes = {name: wanted[name] for name in ("exact", "memory_mb")}
+        segments = None if self.segments is None else self.segments.rebuilt(**sizes)
+        made = self._fitted(self.library.compacted(), about, wanted, segments)
         made._saved = self._saved
         return made
 
@@ -417,6 +427,9 @@ class SimilarityIndex:
     def load(cls, path: str | os.PathLike[str], *, mapped: bool = True) -> Self:
         """Open a saved index.
 
+        Files of up to 64 MiB are read and compared with their SHA-256. Of larger ones the size and 64 blocks of 1 MiB
+        are: what is truncated is always found, what changed inside by chance; ``m2l2 doctor`` reads every byte.
+
         Parameters
         ----------
         mapped
@@ -426,6 +439,6 @@ class SimilarityIndex:
         Raises
         ------
         StoreError
-            The folder is no index, or a file is truncated, changed or does not fit the others.
+            The folder is no index, or a file is truncated, was found to be changed, or does not fit the others.
         """
         return cls(**load_parts(Path(path), mapped=mapped))

@@ -139,7 +139,9 @@ def find_segment(
     found = places.compared(segments, snippet, places.voted(segments, snippet, coarse), coarse)
     followed = places.refined(segments, snippet, found, snippet.chunk, k + STEPS)
     best = followed[:k]
-    absent = distinctness_of_absent(segments, chunks)
+    if chunks not in segments.absent:
+        segments.absent[chunks] = distinctness_of_absent(segments, chunks)
+    absent = segments.absent[chunks]
     origin = (stated.get("excerpt") or [0.0])[0]
     starts = np.array([origin + place.start(snippet.chunk) * segments.seconds for place in best])
     chance = chances(followed, absent)[:k]

@@ -6,6 +6,8 @@ Conventions
 -----------
 * "any" removes the subspace: tracks are compared by everything else. "other" also leaves out what is predicted as the
   question is. To *like* an attribute is the reverse: only its subspace counts.
+* "more" and "less" move the question by a standard deviation of what is predicted in the library, and leave out what is
+  not predicted above, or below, the question: cosines know directions, and tell little of how far along one a track is.
 * A wanted class or number moves the question inside the subspace: to the mean of the library's tracks with that class,
   or along the line on which the predicted number grows in the library. Elsewhere it stays as it is.
 * A subspace of few of the 512 directions would hardly change a cosine. It is stretched until it holds as much of the
@@ -18,7 +20,7 @@ Conventions
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.attributes import Attribute, directions_of, predictions_of
+from m2l2_mir.index.attributes import LESS, MORE, Attribute, directions_of, predictions_of
 from m2l2_mir.index.candidates import mean_direction
 from m2l2_mir.index.effects import effects_of
 from m2l2_mir.index.query import Filters, Hits, ranked, table_of
@@ -37,11 +39,10 @@ from m2l2_mir.recipe import close_match
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["LESS", "MORE", "Steered", "steer"]
+__all__ = ["Steered", "steer"]
 
+JUDGED = 20_000  # candidates whose predictions are looked at; where a question is extreme, few or none are wanted
 SAMPLED = 5_000  # tracks of the library that moves are measured on
-MORE = ("more", "faster", "higher")
-LESS = ("less", "slower", "lower")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class _Plan:
     view: NDArray[np.float64]
     moves: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=list)
     removed: list[NDArray[np.float64]] = field(default_factory=list)
-    excluded: dict[str, Any] = field(default_factory=dict)
+    wanted: dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]] = field(default_factory=dict)
     targets: dict[str, Any] = field(default_factory=dict)
 
 
@@ -183,13 +184,17 @@ def _wished(
         if numeric:
             raise InputError(f"{attribute.name}: 'other' is for classes; take any, more, less or a number")
         plan.removed.append(basis)
-        plan.excluded[attribute.name] = mine
+        plan.wanted[attribute.name] = lambda found: found != mine
         return
     if numeric:
         spread = float(predicted.std())
         if not spread:
             raise InputError(f"{attribute.name} is predicted as {predicted[0]:g} throughout: there is nowhere to go")
         target = _number(attribute.name, wish, float(mine), spread)
+        if wish in MORE:
+            plan.wanted[attribute.name] = lambda found: found > mine
+        elif wish in LESS:
+            plan.wanted[attribute.name] = lambda found: found < mine
         slope = (coordinates - coordinates.mean(axis=0)).T @ (predicted - predicted.mean())
         slope = slope / np.sum(np.square(predicted - predicted.mean()))
         here = (centre[0] - index.preparation.mean) @ basis.T
@@ -219,18 +224,18 @@ def _found(
     plan: _Plan,
     known: Mapping[str, Attribute],
 ) -> Hits:
-    """Results of the steered comparison, without those predicted as what is not wanted."""
-    if not plan.excluded:
+    """Results of the steered comparison, without those predicted as what is not wanted; fewer where few are."""
+    if not plan.wanted:
         return ranked(index, seeds, direction, k, preparation, filters)
     fetched = 4 * k
     while True:
         hits = ranked(index, seeds, direction, fetched, preparation, filters)
         vectors = index.library.rows.take(hits.rows)
         wanted = np.ones(len(hits.rows), bool)
-        for name, value in plan.excluded.items():
-            wanted &= predictions_of(index, known[name], vectors) != value
+        for name, passes in plan.wanted.items():
+            wanted &= passes(predictions_of(index, known[name], vectors))
         stay = np.flatnonzero(wanted)[:k]
-        if len(stay) == k or len(hits.rows) < fetched:
+        if len(stay) == k or len(hits.rows) < fetched or fetched >= JUDGED:
             return replace(
                 hits,
                 rows=hits.rows[stay],

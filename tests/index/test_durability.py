@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from m2l2_mir.doctor import examine
 from m2l2_mir.errors import StoreError
+from m2l2_mir.index import persist
 from m2l2_mir.index.similarity import SimilarityIndex
 
 
@@ -52,6 +54,10 @@ def held(folder):
         best = index.query(vector, k=1)
         assert best["track_id"].item() == name
         assert best["similarity"].item() == pytest.approx(1, abs=1e-4)
+    if index.segments is not None:
+        tracks = index.segments.tracks
+        assert tracks["track_id"][tracks["alive"]].tolist() == index.ids
+        assert len(index.segments) == 2 * len(index)
     return set(index.ids)
 
 
@@ -85,12 +91,20 @@ def test_adding_writes_only_what_is_new(tmp_path, library):
     assert held(tmp_path) == set(ids[:54] + ids[56:60])
 
 
-@pytest.mark.parametrize("new", [False, True])
-def test_killed_at_every_step(tmp_path, monkeypatch, library, new):
+@pytest.mark.parametrize("kind", ["new", "changed", "with segments"])
+def test_killed_at_every_step(tmp_path, monkeypatch, library, make_store, kind):
     vectors, ids, metadata = library
-    old, changed = set(ids[:9]), set(ids[1:11])
+    old, changed, new = set(ids[:9]), set(ids[1:11]), kind == "new"
     begun = tmp_path / "begun"
-    SimilarityIndex.from_vectors(vectors[:9], ids[:9], metadata[:9]).save(begun)
+    if kind == "with segments":
+        places = {name: np.stack([vector, -vector]) for name, vector in zip(ids, vectors, strict=True)}
+        first, more = (
+            make_store(name, dict(zip(ids[some], vectors[some], strict=True)), places)
+            for name, some in (("first", slice(9)), ("more", slice(9, 11)))
+        )
+        SimilarityIndex.build(first, segments=True).save(begun)
+    else:
+        SimilarityIndex.from_vectors(vectors[:9], ids[:9], metadata[:9]).save(begun)
     for step in itertools.count(1):
         folder = tmp_path / str(step)
         if not new:
@@ -102,7 +116,10 @@ def test_killed_at_every_step(tmp_path, monkeypatch, library, new):
             else:
                 index = SimilarityIndex.load(folder)
                 index.remove([ids[0]])
-                index.add_vectors(vectors[9:11], ids[9:11], metadata[9:11])
+                if kind == "with segments":
+                    index.add(more)
+                else:
+                    index.add_vectors(vectors[9:11], ids[9:11], metadata[9:11])
             index.save(folder)
 
         finished = False
@@ -130,26 +147,84 @@ def test_killed_at_every_step(tmp_path, monkeypatch, library, new):
     assert step > 15  # the steps were really met
 
 
-@pytest.mark.parametrize("role", ["backend", "vectors", "tracks", "preparation", "pairs", "nearest"])
+ROLES = (
+    *("backend", "vectors", "tracks", "preparation", "pairs", "nearest"),
+    *("segment-backend", "segment-chunks", "segment-tracks", "segment-preparation"),
+)
+
+
+@pytest.fixture
+def two_indexes(tmp_path, library, make_store):
+    """Folders of an index and of one of other vectors, both with segments."""
+    vectors, ids, _ = library
+    for name, shift in (("idx", 0), ("other", 1)):
+        moved = dict(zip(ids, vectors + shift, strict=True))
+        places = {one: np.stack([vector, vector[::-1]]) for one, vector in moved.items()}
+        SimilarityIndex.build(make_store(f"{name} store", moved, places), segments=True).save(tmp_path / name)
+    return tmp_path / "idx", tmp_path / "other"
+
+
 @pytest.mark.parametrize("damage", ["truncated", "changed", "missing", "other"])
-def test_damage_is_reported_and_never_searched(tmp_path, library, role, damage):
-    SimilarityIndex.from_vectors(*library).save(tmp_path / "idx")
-    SimilarityIndex.from_vectors(library[0] + 1, library[1]).save(tmp_path / "other")
-    (path,) = (tmp_path / "idx").glob(f"{role}-*")
-    content = bytearray(path.read_bytes())
-    if damage == "truncated":
-        path.write_bytes(content[:-1])
-    elif damage == "changed":
-        content[-40] ^= 1
+def test_damage_is_reported_and_never_searched(two_indexes, damage):
+    idx, other = two_indexes
+    for role in ROLES:
+        (path,) = idx.glob(f"{role}-0*")
+        content = path.read_bytes()
+        if damage == "truncated":
+            path.write_bytes(content[:-1])
+        elif damage == "changed":
+            path.write_bytes(content[:-40] + bytes([content[-40] ^ 1]) + content[-39:])
+        elif damage == "missing":
+            path.unlink()
+        elif role != "segment-tracks":  # which says the same in both
+            shutil.copy(other / path.name, path)
+            assert path.read_bytes() != content
+        if damage != "other" or role != "segment-tracks":
+            with pytest.raises(StoreError, match=f"{path.name}|lacks"):
+                SimilarityIndex.load(idx)
         path.write_bytes(content)
-    elif damage == "missing":
-        path.unlink()
-    else:
-        shutil.copy(tmp_path / "other" / path.name, path)
-        if path.read_bytes() == content:
-            pytest.skip("the same in both")
-    with pytest.raises(StoreError, match=f"{path.name}|lacks"):
-        SimilarityIndex.load(tmp_path / "idx")
+    assert len(SimilarityIndex.load(idx)) == 60
+
+
+def test_files_that_do_not_fit_each_other_are_refused(two_indexes):
+    """Each sound in itself, as from a copy that was made in the middle of a change: the manifest says so too."""
+    idx, other = two_indexes
+    fewer = SimilarityIndex.load(other)
+    fewer.remove(fewer.ids[:20])  # more than a tenth: its files are written without them
+    fewer.save(other)
+    manifest, theirs = (json.loads((folder / "index.json").read_text()) for folder in two_indexes)
+    for role in ("tracks", "segment-tracks", "segment-chunks", "segment-backend"):
+        for entry in theirs["files"][role]:
+            shutil.copy(other / entry["name"], idx)
+        mixed = manifest | {"files": manifest["files"] | {role: theirs["files"][role]}}
+        (idx / "index.json").write_text(json.dumps(mixed | {"sha256": persist._digest_of(mixed)}))
+        with pytest.raises(StoreError, match="do not fit each other"):
+            SimilarityIndex.load(idx)
+
+
+def test_of_a_large_file_blocks_are_looked_at_and_doctor_reads_all(tmp_path, library, monkeypatch):
+    monkeypatch.setattr(persist, "WHOLLY_CHECKED", 2000)
+    monkeypatch.setattr(persist, "BLOCK", 20)
+    SimilarityIndex.from_vectors(*library).save(tmp_path)
+    (path,) = tmp_path.glob("vectors-*")
+    content = path.read_bytes()
+    size, blocks = len(content), persist.SAMPLED_BLOCKS
+    looked_at = np.zeros(size, bool)
+    for number in range(blocks):
+        first = (size - 20) * number // (blocks - 1)
+        looked_at[first : first + 20] = True
+    assert 0.1 < looked_at.mean() < 0.5
+    for place in (0, size - 1, size // 2, int(np.flatnonzero(~looked_at)[99])):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        if looked_at[place]:
+            with pytest.raises(StoreError, match="its SHA-256 is not the one written"):
+                SimilarityIndex.load(tmp_path)
+        else:
+            assert len(SimilarityIndex.load(tmp_path)) == 60
+        assert [finding.state for finding in examine(tmp_path)] == ["damaged"]
+    path.write_bytes(content[:-1])
+    with pytest.raises(StoreError, match="bytes instead of"):
+        SimilarityIndex.load(tmp_path)
 
 
 def test_a_damaged_manifest_and_other_folders(tmp_path, library):

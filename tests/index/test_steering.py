@@ -61,11 +61,20 @@ def test_faster_and_slower(index, attributes):
     assert effect(faster, "tempo")["before"] == effect(slower, "tempo")["before"]
     predicted = Axis(0).predict(index.embeddings().reshape(-1, K, D))
     found = [int(name) for name in faster.results["track_id"]]
+    assert (predicted[found] > predicted[5]).all()
+    assert (predicted[[int(name) for name in slower.results["track_id"]]] < predicted[5]).all()
+    assert effect(faster, "tempo")["measured by"] == "by construction"
     assert effect(faster, "tempo")["after"] == pytest.approx(np.median(predicted[found]))
     assert effect(faster, "tempo")["question"] == pytest.approx(predicted[5])
     assert "5" not in faster.results["track_id"].tolist()
     unsteered = index.query("5", 20)["track_id"]
     assert faster.kept == len(set(unsteered) & set(faster.results["track_id"])) < 20
+
+
+def test_of_what_is_extreme_there_is_no_more(index, attributes):
+    order = np.argsort(Axis(0).predict(index.embeddings().reshape(-1, K, D)))
+    assert len(steer(index, str(order[-1]), attributes, 20, but={"tempo": "faster"}).results) == 0
+    assert len(steer(index, str(order[-6]), attributes, 20, but={"tempo": "faster"}).results) == 5
 
 
 def test_more_strength_comes_nearer_to_the_number(index, attributes):
