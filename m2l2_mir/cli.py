@@ -191,7 +191,7 @@ def demo(
 ) -> None:
     """Render a dozen short tracks, embed them and show what the embeddings hold.
 
-    [bold]m2l2 demo[/bold] needs no network and two to three minutes; it prints where its HTML report lies.
+    [bold]m2l2 demo[/bold] needs no network and a few minutes; it prints where its HTML report lies.
     """
     from m2l2_mir.demo import run_demo
 
