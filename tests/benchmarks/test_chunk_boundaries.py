@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import math
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -75,3 +76,34 @@ def test_long_recordings_count_most(script: ModuleType, rng) -> None:
 
     found = script.drift(measured(music, of_the_long), measured(music, lambda clip: clip))
     assert found["level"]["estimate"] == pytest.approx(3, rel=0.02)
+
+
+def test_what_context_does_is_told_from_what_the_overlap_does(script: ModuleType) -> None:
+    def rising(rise: float) -> dict[str, dict[str, list]]:
+        inside = [[1.0 + piece] * 5 for piece in range(3)]
+        return {
+            str(piece): {
+                "level": [0.0] * 5,
+                **{name: [[value + rise, value] for value in inside[piece]] for name in script.FIGURES},
+            }
+            for piece in range(3)
+        }
+
+    found = script.of_context(rising(0.5), rising(-0.2))  # both nearer or further by themselves
+    assert set(found) == set(script.FIGURES)
+    assert found["log_spectral_distance"]["estimate"] == pytest.approx(0.7)
+
+
+def test_the_longest_of_each_collection_are_taken(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths = {"a/1": 40, "a/2": 60, "a/3": 50, "b/1": 35, "b/short": 10, "b/silent": 90}
+    sounds = {
+        name: np.full((1, seconds * RATE), 0.0 if name == "b/silent" else 0.1, np.float32)
+        for name, seconds in lengths.items()
+    }
+    monkeypatch.setattr(script, "held_out", lambda data, names: [])
+    monkeypatch.setattr(script, "waveforms", lambda listed, config: iter(sounds.items()))
+    options = Namespace(data=None, hold_out=["test"], files=3, minutes=0.75, quick=False)
+    model = SimpleNamespace(config=SimpleNamespace(sample_rate=RATE))
+    found = dict(script.recordings(options, model))
+    assert list(found) == ["a/2", "b/1", "a/3"]
+    assert [one.shape[1] / RATE for one in found.values()] == [45, 35, 45]
