@@ -114,7 +114,7 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
     found = index.search(prepared[queries], K + 1)[1]
     unseen = index.preparation(held_out)
     seconds: dict[str, dict[str, list[float]]] = {}
-    peer, parameters = plain_peer(plain, prepared)
+    peer, parameters = plain_peer(index.backend, prepared)
     for title, asked in (("one at a time", prepared[queries[:BATCH]]), ("in a batch", prepared[queries[:BATCH]])):
         parts = [asked[place : place + 1] for place in range(len(asked))] if title == "one at a time" else [asked]
         ways: dict[str, Callable[[], object]] = {
@@ -147,6 +147,7 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
         "size": size,
         "structure": name,
         "factory": factory,
+        "breadth": index.backend.breadth,
         "build_seconds": build,
         "plain_build_seconds": plain_build,
         "build_peak_bytes": memory,
@@ -194,20 +195,17 @@ def build_plainly(factory: str, like: Any, vectors: Vectors) -> Any:
     return plain
 
 
-def plain_peer(plain: Any, vectors: Vectors) -> tuple[Any, Any]:
+def plain_peer(backend: Any, vectors: Vectors) -> tuple[Any, Any]:
     """What finds as much by FAISS alone, and the search parameters of the index, given by hand."""
     import faiss
 
-    from m2l2_mir.index.backends import HNSW_BREADTH, PROBED_SHARE, RESCORED
+    from m2l2_mir.index.backends import RESCORED
 
-    inner = faiss.downcast_index(plain)
-    if hasattr(inner, "hnsw"):
-        return plain, faiss.SearchParametersHNSW(efSearch=max(HNSW_BREADTH, 2 * K))
-    if not isinstance(inner, faiss.IndexIVF):
-        return plain, None
-    peer = faiss.IndexRefineFlat(plain, faiss.swig_ptr(vectors))
-    probed = faiss.SearchParametersIVF(nprobe=max(8, math.ceil(inner.nlist * PROBED_SHARE)))
-    return peer, faiss.IndexRefineSearchParameters(k_factor=RESCORED, base_index_params=probed)
+    if not backend.rescored:
+        return backend.index, backend.parameters(K)
+    peer = faiss.IndexRefineFlat(backend.index, faiss.swig_ptr(vectors))
+    found = backend.parameters(RESCORED * K)
+    return peer, faiss.IndexRefineSearchParameters(k_factor=RESCORED, base_index_params=found)
 
 
 def adding(index: Any, vectors: Vectors, ids: list[str], about: pd.DataFrame, plain: Any) -> dict[str, float]:
@@ -261,6 +259,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
             "" if row["plain_build_seconds"] is None else f"{row['build_seconds'] / row['plain_build_seconds']:.2f}",
             f"{row['build_peak_bytes'] / 1e6:,.0f}",
             f"{row['bytes_per_vector']:,.0f}",
+            f"{row['breadth']:,}" if row["breadth"] else "all",
             f"{row['recall']:.4f}",
             f"{row['recall_unseen']:.4f}",
             f"{row['adding_seconds']:.2f}",
@@ -292,7 +291,7 @@ def summary(rows: list[dict[str, Any]]) -> str:
         f"{GOAL:.2f} x, {verdict(worst <= GOAL)} ({worst:.2f} x at worst, medians).\n\n"
         + table(
             ["vectors", "structure", "build, s", "/ plain FAISS", "peak beside the vectors, MB", "bytes a vector",
-             f"recall@{K}", f"recall@{K}, unseen", f"{ADDED:,} added, s", "by plain FAISS, s"],
+             "looks at", f"recall@{K}", f"recall@{K}, unseen", f"{ADDED:,} added, s", "by plain FAISS, s"],
             building,
         )
         + "\n\nMilliseconds a query, medians; ratios are median (range).\n\n"

@@ -24,8 +24,9 @@ faiss: Any = importlib.import_module("faiss")  # untyped: its own stubs lack hal
 __all__ = ["RESCORED", "Backend", "faiss"]
 
 HNSW_CONSTRUCTION = 120
-HNSW_BREADTH = 128  # candidates kept while searching
-PROBED_SHARE = 1 / 16  # of the lists of an IVF index
+HNSW_BREADTH = 128  # candidates kept while searching, at least
+HNSW_WIDEST = 2048
+PROBED_SHARE = 1 / 16  # of the lists of an IVF index, at least
 # Share of allowed rows below which these are compared one by one: a structure looks where the question lies, and what a
 # filter leaves may all lie elsewhere. More than removed rows alone leave out.
 SELECTIVE = 0.85
@@ -118,6 +119,44 @@ class Backend:
         """Whether scores are those of compressed vectors, and candidates are to be scored again."""
         return not isinstance(self._inner, faiss.IndexFlat | faiss.IndexHNSWFlat)
 
+    @property
+    def breadth(self) -> int:
+        """How widely it looks: candidates of a graph, lists of an IVF index; 0: there is nothing to set.
+
+        It is kept where FAISS keeps it, and so written and read with the structure.
+        """
+        inner = self._inner
+        if isinstance(inner, faiss.IndexHNSW):
+            return max(HNSW_BREADTH, int(inner.hnsw.efSearch))
+        if isinstance(inner, faiss.IndexIVF):
+            return min(inner.nlist, max(8, math.ceil(inner.nlist * PROBED_SHARE), int(inner.nprobe)))
+        return 0
+
+    @breadth.setter
+    def breadth(self, wanted: int) -> None:
+        if isinstance(self._inner, faiss.IndexHNSW):
+            self._inner.hnsw.efSearch = min(wanted, self.widest)
+        elif isinstance(self._inner, faiss.IndexIVF):
+            self._inner.nprobe = min(wanted, self.widest)
+
+    @property
+    def widest(self) -> int:
+        """Beyond what breadth comparing with every vector would be as good."""
+        return int(self._inner.nlist) // 2 if isinstance(self._inner, faiss.IndexIVF) else HNSW_WIDEST
+
+    @property
+    def places(self) -> str:
+        """What :attr:`breadth` counts."""
+        return f"{self._inner.nlist:,} lists" if isinstance(self._inner, faiss.IndexIVF) else f"{len(self):,} vectors"
+
+    def parameters(self, count: int, selector: Any = None) -> Any:
+        """What FAISS is told when it searches for `count` neighbours; None: nothing to tell."""
+        if isinstance(self._inner, faiss.IndexHNSW):
+            return faiss.SearchParametersHNSW(sel=selector, efSearch=max(self.breadth, 2 * count))
+        if isinstance(self._inner, faiss.IndexIVF):
+            return faiss.SearchParametersIVF(sel=selector, nprobe=self.breadth)
+        return None if selector is None else faiss.SearchParameters(sel=selector)
+
     def search(
         self, queries: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
@@ -143,19 +182,11 @@ class Backend:
                 return None
             bits = np.packbits(allowed, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)  # refers to `bits`, which lives until the search is over
-        inner = self._inner
-        if isinstance(inner, faiss.IndexFlat):
-            parameters = None if selector is None else faiss.SearchParameters(sel=selector)
-        elif isinstance(inner, faiss.IndexHNSW):
-            breadth = max(HNSW_BREADTH, 2 * count)
-            parameters = faiss.SearchParametersHNSW(sel=selector, efSearch=breadth)
-        elif isinstance(inner, faiss.IndexIVF):
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=max(8, math.ceil(inner.nlist * PROBED_SHARE)))
-        elif selector is None:
-            parameters = None
-        else:
-            return None
-        scores, rows = self.index.search(np.ascontiguousarray(queries, np.float32), count, params=parameters)
+            if not isinstance(self._inner, faiss.IndexFlat | faiss.IndexHNSW | faiss.IndexIVF):
+                return None
+        scores, rows = self.index.search(
+            np.ascontiguousarray(queries, np.float32), count, params=self.parameters(count, selector)
+        )
         return scores, rows
 
     def memory_bytes(self) -> int:

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
-from m2l2_mir.index.backends import Backend
-from m2l2_mir.index.choice import Choice, choose, training_sample
+from m2l2_mir.index.choice import choose
+from m2l2_mir.index.filling import filled
 from m2l2_mir.index.library import SOURCE, Library
-from m2l2_mir.index.preparation import Drift, Preparation, drift_of
+from m2l2_mir.index.preparation import Drift, drift_of
 from m2l2_mir.index.similarities import nearest_similarities, random_pairs
 from m2l2_mir.index.sources import store_of
 
 if TYPE_CHECKING:
     from m2l2_mir.index.similarity import SimilarityIndex
 
-__all__ = ["MOST_DEAD", "Changes", "advice_on", "filled", "put", "refuse_namesakes"]
+__all__ = ["MOST_DEAD", "Changes", "advice_on", "put", "refuse_namesakes"]
 
 MOST_DEAD = 0.1
 
@@ -100,13 +100,12 @@ def put(
         index.segments = index.segments.changed([*updated, *removed], [*updated, *added], store)
     compacted = library.dead > MOST_DEAD * len(library.rows)
     if compacted:
-        left, choice = library.compacted(), index.backend.choice
+        left, choice, rank = library.compacted(), index.backend.choice, index.preparation.rank
         try:
-            backend = filled(left, index.preparation, choice, seed)
+            backend = filled(left.rows, index.preparation, choice, width=rank, seed=seed)
         except InputError:  # too few are left for its structure: they are compared one by one
-            choice = choose(len(left), index.preparation.rank, exact=True, memory_mb=None, factory=None)
-            backend = filled(left, index.preparation, choice, seed)
-            index.about["reasons"] = {**index.about["reasons"], "backend": list(choice.reasons)}
+            backend = filled(left.rows, index.preparation, choose(len(left), rank, exact=True), width=rank, seed=seed)
+        index.about["reasons"] = {**index.about["reasons"], "backend": list(backend.choice.reasons)}
         index.about["fitted_rows"] = int(library.alive[: index.about["fitted_rows"]].sum())
         index.library, index.backend = left, backend
     if added or updated or removed:
@@ -154,19 +153,6 @@ def refuse_namesakes(library: Library, ids: Sequence[str], vectors: NDArray[np.f
                 f"track {ids[int(position)]!r} is in the index already, from {other}, and another in {source}: embed "
                 "their common parent folder into one store, or build two indexes"
             )
-
-
-def filled(library: Library, preparation: Preparation, choice: Choice, seed: int) -> Backend:
-    """A structure with all rows of a library."""
-    backend = Backend.of(choice, preparation.rank)
-    count = len(library.rows)
-    if not backend.index.is_trained:
-        wanted = training_sample(count, choice.factory)
-        chosen = np.sort(np.random.default_rng(seed).choice(count, wanted, replace=False))
-        backend.train(count, preparation(library.rows.take(chosen)))
-    for _, block in library.rows.blocks():
-        backend.add(preparation(block))
-    return backend
 
 
 def _taken_along(

@@ -6,6 +6,7 @@ A chunk that is silent has no embedding worth comparing: its row is NaN here, an
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -19,7 +20,8 @@ from m2l2_mir.embedding.scratch import scratch
 from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError, StoreError
 from m2l2_mir.index.backends import Backend
-from m2l2_mir.index.choice import choose, training_sample
+from m2l2_mir.index.choice import Choice, choose
+from m2l2_mir.index.filling import filled
 from m2l2_mir.index.preparation import Preparation, prepare
 from m2l2_mir.index.vectors import Rows
 
@@ -91,27 +93,17 @@ class Segments:
     def _filled(
         cls, tracks: pd.DataFrame, rows: Rows, seconds: float, seed: int, *, exact: bool, memory_mb: float | None
     ) -> Self:
-        heard = np.concatenate([np.isfinite(block).all(axis=1) for _, block in rows.blocks()] or [np.zeros(0, bool)])
+        heard = _heard(rows)
         preparation, _ = prepare(rows, heard, "auto", seed)
         choice = choose(len(rows), preparation.rank, exact=exact, memory_mb=memory_mb)
-        backend = Backend.of(choice, preparation.rank)
-        made = cls(tracks, rows, preparation, backend, seconds, seed)
-        if not backend.index.is_trained:
-            audible = np.flatnonzero(heard)
-            wanted = min(training_sample(len(rows), choice.factory), len(audible))
-            chosen = np.sort(np.random.default_rng(seed).choice(audible, wanted, replace=False))
-            backend.train(len(rows), preparation(rows.take(chosen)))
-        for _, block in rows.blocks():
-            backend.add(made.prepared(block))
-        return made
+        return cls(tracks, rows, preparation, _backend(rows, preparation, choice, seed, heard), seconds, seed)
 
     def __len__(self) -> int:
         return int(self.tracks["count"][self.tracks["alive"]].sum())
 
     def prepared(self, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit vectors of chunks; zero for silent ones."""
-        silent = np.asarray(np.isnan(chunks).any(axis=1), bool)
-        return np.where(silent[:, None], np.float32(0), self.preparation(np.where(silent[:, None], 0, chunks)))
+        return _prepared(self.preparation, chunks)
 
     def place(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Number of the track in :attr:`tracks`, and of the chunk in it, for rows of chunks."""
@@ -144,16 +136,13 @@ class Segments:
     def compacted(self) -> Segments:
         """The same without the chunks of tracks that are gone."""
         tracks, rows = self._live()
-        backend = Backend.of(self.backend.choice, self.preparation.rank)
-        sample = np.arange(min(len(rows), training_sample(len(rows), backend.choice.factory)))
+        choices = self.backend.choice, choose(len(rows), self.preparation.rank, exact=True)
+        heard = _heard(rows)
         try:
-            backend.train(len(rows), self.prepared(rows.take(sample)))
+            backend = _backend(rows, self.preparation, choices[0], self.seed, heard)
         except InputError:  # too few are left for it
-            backend = Backend.of(choose(len(rows), self.preparation.rank, exact=True), self.preparation.rank)
-        made = Segments(tracks, rows, self.preparation, backend, self.seconds, self.seed)
-        for _, block in rows.blocks():
-            backend.add(made.prepared(block))
-        return made
+            backend = _backend(rows, self.preparation, choices[1], self.seed, heard)
+        return Segments(tracks, rows, self.preparation, backend, self.seconds, self.seed)
 
     def _live(self) -> tuple[pd.DataFrame, Rows]:
         """Tracks that are not gone, and their chunks."""
@@ -172,6 +161,21 @@ class Segments:
         """Read what :meth:`write_tracks` has written."""
         frame: pd.DataFrame = pq.read_table(path, columns=["track_id", "first", "count", "alive"]).to_pandas()
         return frame
+
+
+def _heard(rows: Rows) -> NDArray[np.bool_]:
+    """Which chunks are not silent."""
+    return np.concatenate([np.isfinite(block).all(axis=1) for _, block in rows.blocks()] or [np.zeros(0, bool)])
+
+
+def _prepared(preparation: Preparation, chunks: NDArray[np.float32]) -> NDArray[np.float32]:
+    silent = np.asarray(np.isnan(chunks).any(axis=1), bool)
+    return np.where(silent[:, None], np.float32(0), preparation(np.where(silent[:, None], 0, chunks)))
+
+
+def _backend(rows: Rows, preparation: Preparation, choice: Choice, seed: int, heard: NDArray[np.bool_]) -> Backend:
+    prepared = partial(_prepared, preparation)
+    return filled(rows, prepared, choice, width=preparation.rank, seed=seed, among=np.flatnonzero(heard))
 
 
 def _chunks_of(store: EmbeddingStore, ids: Sequence[str]) -> tuple[pd.DataFrame, NDArray[Any]]:

@@ -23,9 +23,10 @@ from m2l2_mir.embedding.store import EmbeddingStore
 from m2l2_mir.errors import InputError
 from m2l2_mir.index.backends import Backend
 from m2l2_mir.index.candidates import nearest
-from m2l2_mir.index.changes import Changes, advice_on, filled, put, refuse_namesakes
+from m2l2_mir.index.changes import Changes, advice_on, put, refuse_namesakes
 from m2l2_mir.index.choice import choose
 from m2l2_mir.index.files import Saved, load_parts, save_parts
+from m2l2_mir.index.filling import filled
 from m2l2_mir.index.library import SOURCE, Library, checked_ids, metadata_of
 from m2l2_mir.index.preparation import Preparation, prepare
 from m2l2_mir.index.query import query
@@ -204,14 +205,14 @@ class SimilarityIndex:
             memory_mb=options["memory_mb"],
             factory=options["factory"],
         )
+        backend = filled(library.rows, made, choice, width=made.rank, seed=options["seed"])
         about = {
             **about,
             "options": options,
-            "reasons": {"preparation": list(why), "backend": list(choice.reasons)}
+            "reasons": {"preparation": list(why), "backend": list(backend.choice.reasons)}
             | ({} if segments is None else {"segments": list(segments.backend.choice.reasons)}),
             "fitted_rows": len(library.rows),
         }
-        backend = filled(library, made, choice, options["seed"])
         pairs = random_pairs(library, made, options["seed"])
         filled_index = cls(library, made, backend, pairs, about, segments)
         filled_index.nearest = nearest_similarities(filled_index)

@@ -1,0 +1,65 @@
+"""An approximate structure looks as widely as it must, and says what it finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from m2l2_mir.index import backends, filling
+from m2l2_mir.index.similarity import SimilarityIndex
+
+IDS = [str(row) for row in range(4000)]
+
+
+@pytest.fixture
+def strangers(rng):
+    """Vectors in 64 directions without clusters: hard for a graph of few links."""
+    return rng.normal(size=(len(IDS), 64)).astype(np.float32)
+
+
+def recall(index: SimilarityIndex, exact: SimilarityIndex) -> float:
+    """Share of the ten nearest others of tracks that were not asked when the structure was filled, as far as may be."""
+    asked = exact.vectors()[-500:]
+    pairs = zip(index.search(asked, 11)[1], exact.search(asked, 11)[1], strict=True)
+    return float(np.mean([np.isin(true[1:], found).mean() for found, true in pairs]))
+
+
+def test_a_graph_is_widened_until_it_finds_enough(strangers, monkeypatch, tmp_path):
+    exact = SimilarityIndex.from_vectors(strangers, IDS, exact=True, preparation="l2")
+    monkeypatch.setattr(filling, "WANTED", 0)
+    narrow = SimilarityIndex.from_vectors(strangers, IDS, factory="HNSW4,Flat", preparation="l2")
+    monkeypatch.undo()
+    wide = SimilarityIndex.from_vectors(strangers, IDS, factory="HNSW4,Flat", preparation="l2")
+    assert recall(narrow, exact) < 0.9
+    assert recall(wide, exact) > 0.96
+    assert narrow.backend.breadth == backends.HNSW_BREADTH < wide.backend.breadth
+    assert f"by looking at {wide.backend.breadth:,} of 4,000 vectors" in wide.reasons["backend"][-1]
+    wide.save(tmp_path / "index")
+    loaded = SimilarityIndex.load(tmp_path / "index")
+    assert loaded.backend.breadth == wide.backend.breadth
+    assert recall(loaded, exact) == recall(wide, exact)
+
+
+def test_lists_are_widened_and_what_is_still_missed_is_said(strangers):
+    index = SimilarityIndex.from_vectors(strangers, IDS, factory="IVF64,PQ8x4", preparation="l2")
+    assert 8 < index.backend.breadth <= 32
+    assert "fewer than wanted: --exact finds all" in index.reasons["backend"][-1]
+
+
+def test_widening_stops_where_it_gains_nothing(strangers, monkeypatch):
+    monkeypatch.setattr(filling, "GAIN", 1)
+    index = SimilarityIndex.from_vectors(strangers, IDS, factory="HNSW4,Flat", preparation="l2")
+    assert index.backend.breadth == backends.HNSW_BREADTH
+
+
+def test_nothing_is_measured_of_exact_search(strangers):
+    index = SimilarityIndex.from_vectors(strangers, IDS, exact=True)
+    assert not any(filling.MEASURED in reason for reason in index.reasons["backend"])
+
+
+def test_a_compacted_index_says_it_once(strangers):
+    index = SimilarityIndex.from_vectors(strangers, IDS, factory="HNSW4,Flat")
+    changes = index.remove(IDS[:800])
+    assert changes.compacted
+    assert sum(filling.MEASURED in reason for reason in index.reasons["backend"]) == 1
+    assert "of 3,200 vectors" in index.reasons["backend"][-1]
