@@ -174,19 +174,21 @@ class Backend:
         -------
         scores, rows : np.ndarray [shape=(m, count)]
             Best first; row -1 where there are no more. None where this kind cannot search among the allowed rows, or
-            they are so few that comparing them one by one is better.
+            they are so few that comparing their embeddings one by one is better.
         """
-        selector = None
+        structure, selector = self.index, None
         if allowed is not None and not allowed.all():
             if not self.exact and allowed.mean() < SELECTIVE:
+                if not isinstance(self._inner, faiss.IndexHNSWFlat):
+                    return None
+                structure = faiss.downcast_index(self._inner.storage)  # its vectors one by one, without the graph
+            elif not isinstance(self._inner, faiss.IndexFlat | faiss.IndexHNSW | faiss.IndexIVF):
                 return None
             bits = np.packbits(allowed, bitorder="little")
             selector = faiss.IDSelectorBitmap(bits)  # refers to `bits`, which lives until the search is over
-            if not isinstance(self._inner, faiss.IndexFlat | faiss.IndexHNSW | faiss.IndexIVF):
-                return None
-        scores, rows = self.index.search(
-            np.ascontiguousarray(queries, np.float32), count, params=self.parameters(count, selector)
-        )
+        whole = structure is self.index
+        parameters = self.parameters(count, selector) if whole else faiss.SearchParameters(sel=selector)
+        scores, rows = structure.search(np.ascontiguousarray(queries, np.float32), count, params=parameters)
         return scores, rows
 
     def memory_bytes(self) -> int:

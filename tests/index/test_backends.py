@@ -82,3 +82,17 @@ def test_a_structure_takes_no_more_than_it_says():
     backend = Backend.of(choose(1000, 64), 64)
     backend.add(np.zeros((1000, 64), np.float32))
     assert 1000 * 64 * 4 <= backend.memory_bytes() < 1000 * 64 * 4 + 1000
+
+
+def test_a_graph_finds_all_that_a_filter_leaves_after_loading_too(rng, tmp_path):
+    vectors = rng.normal(size=(2000, 16)).astype(np.float32)
+    ids = [str(row) for row in range(2000)]
+    metadata = pd.DataFrame({"part": np.arange(2000) % 10})
+    exact = SimilarityIndex.from_vectors(vectors, ids, metadata, exact=True)
+    index = SimilarityIndex.from_vectors(vectors, ids, metadata, factory="HNSW8,Flat")
+    index.save(tmp_path / "index")
+    expected = exact.query(vectors[7], k=20, where=["part=3"])
+    for graph in (index, SimilarityIndex.load(tmp_path / "index")):
+        found = graph.query(vectors[7], k=20, where=["part=3"])
+        assert list(found["track_id"]) == list(expected["track_id"])
+        np.testing.assert_allclose(found["similarity"], expected["similarity"], atol=1e-5)
