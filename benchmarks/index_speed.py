@@ -127,7 +127,7 @@ def measure(size: int, name: str, repeats: int, preparation: str) -> dict[str, A
             raw = [vectors[place] for place in queries[: len(parts)]]
             ways["index.query"] = lambda raw=raw: [index.query(one, K) for one in raw]  # type: ignore[misc]
             if size >= LARGE:
-                raw = raw[:5]  # compares a tenth of the library one by one
+                raw = raw[:5]  # compares a tenth of the library
             filtered = interleaved(
                 {"filtered": lambda raw=raw: [index.query(one, K, where=["part=3"]) for one in raw]},  # type: ignore[misc]
                 repeats=2 if size >= LARGE else repeats,

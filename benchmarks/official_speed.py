@@ -6,8 +6,8 @@ For CoDiCodec and Music2Latent, with equal random weights read from one file in 
   times as fast);
 * with the package's framing and noise, the largest difference of the bounded latents, and of the audio of two chunks
   as a share of its peak (goal of both: below 1e-4, or the exit code is 1);
-* encoding many files: `m2l2_mir.extract` and a loop over the package, in turn (goal: 2 times as fast). What does not
-  fill a chunk the package of CoDiCodec drops and this one keeps, so that it encodes more of short files;
+* encoding many files: `m2l2_mir.extract` and a loop over the package, in turn (goal: 2 times as fast). The package of
+  Music2Latent drops some of a file's end, this one pads it to a chunk, so that it encodes more of short files;
 * peak memory of a process that decodes random latents: the package at two lengths, this one at the longer of them and
   at one longer still.
 

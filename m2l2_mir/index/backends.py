@@ -46,7 +46,9 @@ class Backend:
         self.index, self.choice, self._mapped = index, choice, mapped
         self.name: str | None = None
         """The file that it lies in as it is."""
-        self._inner = faiss.downcast_index(index)
+        self._inner = self._searched = faiss.downcast_index(index)
+        while isinstance(self._searched, faiss.IndexPreTransform):
+            self._searched = faiss.downcast_index(self._searched.index)
 
     @classmethod
     def of(cls, choice: Choice, width: int) -> Backend:
@@ -125,7 +127,7 @@ class Backend:
 
         It is kept where FAISS keeps it, and so written and read with the structure.
         """
-        inner = self._inner
+        inner = self._searched
         if isinstance(inner, faiss.IndexHNSW):
             return max(HNSW_BREADTH, int(inner.hnsw.efSearch))
         if isinstance(inner, faiss.IndexIVF):
@@ -134,28 +136,35 @@ class Backend:
 
     @breadth.setter
     def breadth(self, wanted: int) -> None:
-        if isinstance(self._inner, faiss.IndexHNSW):
-            self._inner.hnsw.efSearch = min(wanted, self.widest)
-        elif isinstance(self._inner, faiss.IndexIVF):
-            self._inner.nprobe = min(wanted, self.widest)
+        if isinstance(self._searched, faiss.IndexHNSW):
+            self._searched.hnsw.efSearch = wanted
+        elif isinstance(self._searched, faiss.IndexIVF):
+            self._searched.nprobe = wanted
+
+    def breadth_for(self, count: int) -> int:
+        """How widely it looks for so many neighbours: a graph keeps twice as many candidates, at least."""
+        return max(self.breadth, 2 * count) if isinstance(self._searched, faiss.IndexHNSW) else self.breadth
 
     @property
     def widest(self) -> int:
         """Beyond what breadth comparing with every vector would be as good."""
-        return int(self._inner.nlist) // 2 if isinstance(self._inner, faiss.IndexIVF) else HNSW_WIDEST
+        return int(self._searched.nlist) // 2 if isinstance(self._searched, faiss.IndexIVF) else HNSW_WIDEST
 
     @property
     def places(self) -> str:
         """What :attr:`breadth` counts."""
-        return f"{self._inner.nlist:,} lists" if isinstance(self._inner, faiss.IndexIVF) else f"{len(self):,} vectors"
+        lists = isinstance(self._searched, faiss.IndexIVF)
+        return f"{self._searched.nlist:,} lists" if lists else f"{len(self):,} vectors"
 
     def parameters(self, count: int, selector: Any = None) -> Any:
         """What FAISS is told when it searches for `count` neighbours; None: nothing to tell."""
-        if isinstance(self._inner, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(sel=selector, efSearch=max(self.breadth, 2 * count))
-        if isinstance(self._inner, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(sel=selector, nprobe=self.breadth)
-        return None if selector is None else faiss.SearchParameters(sel=selector)
+        if isinstance(self._searched, faiss.IndexHNSW):
+            told = faiss.SearchParametersHNSW(sel=selector, efSearch=self.breadth_for(count))
+        elif isinstance(self._searched, faiss.IndexIVF):
+            told = faiss.SearchParametersIVF(sel=selector, nprobe=self.breadth)
+        else:
+            return None if selector is None else faiss.SearchParameters(sel=selector)
+        return told if self._searched is self._inner else faiss.SearchParametersPreTransform(index_params=told)
 
     def search(
         self, queries: NDArray[np.float32], count: int, allowed: NDArray[np.bool_] | None = None

@@ -98,6 +98,7 @@ def put(
     index.backend.add(index.preparation(library.rows.take(np.arange(first, len(library.rows)))))
     if index.segments is not None and (added or updated or removed):
         index.segments = index.segments.changed([*updated, *removed], [*updated, *added], store)
+        index.about["reasons"] = {**index.about["reasons"], "segments": list(index.segments.backend.choice.reasons)}
     compacted = library.dead > MOST_DEAD * len(library.rows)
     if compacted:
         left, choice, rank = library.compacted(), index.backend.choice, index.preparation.rank

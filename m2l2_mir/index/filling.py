@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +25,8 @@ ASKED = 200  # vectors
 NEAREST = 10
 WANTED = 0.98  # of the nearest ten, found
 GAIN = 0.005  # by looking twice as widely; less is not worth the time
-MEASURED = "measured: "
+MEASURED = "measured when filled: "
+TIE = 1e-5  # cosine, a few times what float32 sums of 512 products differ by
 
 Vectors = NDArray[np.float32]
 
@@ -77,19 +79,28 @@ def filled(
             nearest.add_result(scores, np.where(found < 0, found, found + first))
     if len(own) > 1:
         nearest.finalize()
-        share = _widened(backend, asked, own, nearest.I)
+        # Of tracks at one distance, such as copies, any will do: what counts is how near the found ones are.
+        bounds = np.array([_bound(*pair) for pair in zip(nearest.D, own[:, None] != nearest.I, strict=True)])
+        share = _widened(backend, partial(_share, backend, rows, prepared, asked, own, bounds))
         reasons = [reason for reason in choice.reasons if not reason.startswith(MEASURED)]
         backend.choice = replace(choice, reasons=(*reasons, _told(backend, share, len(own))))
     return backend
 
 
-def _widened(backend: Backend, asked: Vectors, own: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
+def _bound(scores: NDArray[np.float32], others: NDArray[np.bool_]) -> tuple[float, int]:
+    """Similarity of the last of a track's nearest others, and how many these are."""
+    kept = scores[others & np.isfinite(scores)][:NEAREST]
+    return (float(kept[-1]) - TIE, len(kept)) if len(kept) else (np.inf, 1)
+
+
+def _widened(backend: Backend, measured: Callable[[], float]) -> float:
     """Look more widely until enough is found, and return the share that is."""
-    share = _share(backend, asked, own, exact)
+    backend.breadth = backend.breadth_for(_candidates(backend))
+    share = measured()
     while share < WANTED and backend.breadth < backend.widest:
         before = backend.breadth
-        backend.breadth = 2 * before
-        wider = _share(backend, asked, own, exact)
+        backend.breadth = min(2 * before, backend.widest)
+        wider = measured()
         if wider - share < GAIN:
             backend.breadth = before
             break
@@ -97,15 +108,26 @@ def _widened(backend: Backend, asked: Vectors, own: NDArray[np.int64], exact: ND
     return share
 
 
-def _share(backend: Backend, asked: Vectors, own: NDArray[np.int64], exact: NDArray[np.int64]) -> float:
-    """Share of the nearest others that are among what the structure finds."""
-    count = (NEAREST + 1) * (RESCORED if backend.rescored else 1)
-    answer = backend.search(asked, min(count, len(backend)))
-    found = np.zeros((len(asked), 0), np.int64) if answer is None else answer[1]
+def _candidates(backend: Backend) -> int:
+    return min((NEAREST + 1) * (RESCORED if backend.rescored else 1), len(backend))
+
+
+def _share(
+    backend: Backend,
+    rows: Rows,
+    prepared: Callable[[Vectors], Vectors],
+    asked: Vectors,
+    own: NDArray[np.int64],
+    bounds: NDArray[np.float64],
+) -> float:
+    """Share of the nearest others, or of as near ones, that the structure finds."""
+    answer = backend.search(asked, _candidates(backend))
+    assert answer is not None  # no row is left out
     shares = []
-    for itself, near, rows in zip(own, exact, found, strict=True):
-        others = near[(near >= 0) & (near != itself)][:NEAREST]
-        shares.append(np.isin(others, rows).mean())
+    for one, itself, (bound, count), found in zip(asked, own, bounds, answer[1], strict=True):
+        others = found[(found >= 0) & (found != itself)]
+        near = int(np.count_nonzero(prepared(rows.take(others)) @ one >= bound))
+        shares.append(min(near, count) / count)
     return float(np.mean(shares))
 
 

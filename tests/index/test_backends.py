@@ -93,6 +93,7 @@ def test_a_graph_finds_all_that_a_filter_leaves_after_loading_too(rng, tmp_path)
     index.save(tmp_path / "index")
     expected = exact.query(vectors[7], k=20, where=["part=3"])
     for graph in (index, SimilarityIndex.load(tmp_path / "index")):
+        assert graph.backend.search(vectors[:1], 20, np.arange(2000) % 10 == 3) is not None  # not row by row
         found = graph.query(vectors[7], k=20, where=["part=3"])
         assert list(found["track_id"]) == list(expected["track_id"])
         np.testing.assert_allclose(found["similarity"], expected["similarity"], atol=1e-5)

@@ -63,3 +63,18 @@ def test_a_compacted_index_says_it_once(strangers):
     assert changes.compacted
     assert sum(filling.MEASURED in reason for reason in index.reasons["backend"]) == 1
     assert "of 3,200 vectors" in index.reasons["backend"][-1]
+
+
+@pytest.mark.parametrize(
+    ("factory", "least"), [("PCA64,IVF64,Flat", 0.85), ("L2norm,HNSW4", 0.95), ("HNSW4,SQ8", 0.95)]
+)
+def test_what_stands_before_or_compresses_is_widened_too(strangers, factory, least):
+    exact = SimilarityIndex.from_vectors(strangers, IDS, exact=True, preparation="l2")
+    index = SimilarityIndex.from_vectors(strangers, IDS, factory=factory, preparation="l2")
+    assert recall(index, exact) > least  # .13 for lists and .39 for a graph, as FAISS makes them
+
+
+def test_of_copies_any_will_do(strangers):
+    index = SimilarityIndex.from_vectors(np.repeat(strangers[:100], 40, axis=0), IDS, factory="HNSW32,Flat")
+    assert "measured when filled: 100.0%" in index.reasons["backend"][-1]
+    assert index.backend.breadth == backends.HNSW_BREADTH
