@@ -24,6 +24,11 @@ def recall(index: SimilarityIndex, exact: SimilarityIndex) -> float:
     return float(np.mean([np.isin(true[1:], found).mean() for found, true in pairs]))
 
 
+def told(index: SimilarityIndex) -> float:
+    """The share that an index says it finds."""
+    return float(index.reasons["backend"][-1].removeprefix(filling.MEASURED).partition("%")[0]) / 100
+
+
 def test_a_graph_is_widened_until_it_finds_enough(strangers, monkeypatch, tmp_path):
     exact = SimilarityIndex.from_vectors(strangers, IDS, exact=True, preparation="l2")
     monkeypatch.setattr(filling, "WANTED", 0)
@@ -31,6 +36,7 @@ def test_a_graph_is_widened_until_it_finds_enough(strangers, monkeypatch, tmp_pa
     monkeypatch.undo()
     wide = SimilarityIndex.from_vectors(strangers, IDS, factory="HNSW4,Flat", preparation="l2")
     assert recall(narrow, exact) < 0.9
+    assert told(narrow) == pytest.approx(recall(narrow, exact), abs=0.03)
     assert recall(wide, exact) > 0.96
     assert narrow.backend.breadth == backends.HNSW_BREADTH < wide.backend.breadth
     assert f"by looking at {wide.backend.breadth:,} of 4,000 vectors" in wide.reasons["backend"][-1]
