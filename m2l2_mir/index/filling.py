@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from m2l2_mir.index.backends import RESCORED, Backend, faiss
 from m2l2_mir.index.choice import Choice, training_sample
+from m2l2_mir.index.search_quality import TIE
 from m2l2_mir.index.vectors import Rows
 
 __all__ = ["WANTED", "filled"]
@@ -26,7 +27,6 @@ NEAREST = 10
 WANTED = 0.98  # of the nearest ten, found
 GAIN = 0.005  # by looking twice as widely; less is not worth the time
 MEASURED = "measured when filled: "
-TIE = 1e-5  # cosine, a few times what float32 sums of 512 products differ by
 
 Vectors = NDArray[np.float32]
 
@@ -135,6 +135,5 @@ def _told(backend: Backend, share: float, asked: int) -> str:
     missing = "" if share >= WANTED else ", fewer than wanted: --exact finds all"
     return (
         f"{MEASURED}{share:.1%} of the {NEAREST} nearest are found by looking at "
-        f"{min(backend.breadth, len(backend)):,} of "
-        f"{backend.places} ({asked} asked{missing})"
+        f"{min(backend.breadth, len(backend)):,} of {backend.places} ({asked} asked{missing})"
     )

@@ -24,7 +24,7 @@ from m2l2_mir.errors import InputError
 from m2l2_mir.index.retrieval import check_vectors
 from m2l2_mir.probe.statistics import cluster_bootstrap
 
-__all__ = ["Search", "evaluate_search", "recall", "unseen_recall"]
+__all__ = ["TIE", "Search", "evaluate_search", "recall", "unseen_recall"]
 
 QUERIES = 1000
 SINGLE = 200  # queries asked one at a time

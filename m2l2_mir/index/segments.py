@@ -136,12 +136,12 @@ class Segments:
     def compacted(self) -> Segments:
         """The same without the chunks of tracks that are gone."""
         tracks, rows = self._live()
-        choices = self.backend.choice, choose(len(rows), self.preparation.rank, exact=True)
         heard = _heard(rows)
         try:
-            backend = _backend(rows, self.preparation, choices[0], self.seed, heard)
+            backend = _backend(rows, self.preparation, self.backend.choice, self.seed, heard)
         except InputError:  # too few are left for it
-            backend = _backend(rows, self.preparation, choices[1], self.seed, heard)
+            exact = choose(len(rows), self.preparation.rank, exact=True)
+            backend = _backend(rows, self.preparation, exact, self.seed, heard)
         return Segments(tracks, rows, self.preparation, backend, self.seconds, self.seed)
 
     def _live(self) -> tuple[pd.DataFrame, Rows]:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from m2l2_mir.index import backends, filling
+from m2l2_mir.index.choice import Choice
 from m2l2_mir.index.similarity import SimilarityIndex
+from m2l2_mir.index.vectors import Rows
 
 IDS = [str(row) for row in range(4000)]
 
@@ -84,3 +86,11 @@ def test_of_copies_any_will_do(strangers):
     index = SimilarityIndex.from_vectors(np.repeat(strangers[:100], 40, axis=0), IDS, factory="HNSW32,Flat")
     assert "measured when filled: 100.0%" in index.reasons["backend"][-1]
     assert index.backend.breadth == backends.HNSW_BREADTH
+
+
+def test_silent_rows_are_not_asked(strangers):
+    strangers[50:] = 0
+    choice = Choice(kind="own", factory="IVF4,Flat", reasons=())
+    backend = filling.filled(Rows([strangers]), lambda rows: rows, choice, width=64, seed=0, among=np.arange(50))
+    assert len(backend) == len(IDS)
+    assert "(50 asked" in backend.choice.reasons[-1]
