@@ -233,38 +233,31 @@ def model_file(config: ModelConfig, work: Path) -> str:
 def decoder_arms(
     options: argparse.Namespace, work: Path, corpus: Corpus, configs: Mapping[str, ModelConfig]
 ) -> list[dict[str, Any]]:
-    """Train an encoder for each seed, then each arm's decoder for it: the arms of a seed decode the same latents.
+    """Train an encoder for each seed and kind of latents, then each arm's decoder for its encoder.
 
     Two stages, as the shipped model has them, shortened: `low-budget`, then `low-budget-decoder`, in which the encoder
-    stays as it is. A step has as many chunks in every arm.
+    stays as it is: arms of a seed with the same kind of latents decode the same ones. A step has as many chunks in
+    every arm.
 
     Returns
     -------
     list of dict
-        Of each run: ``arm`` ("encoder" for the first stage), ``seed``, ``weights`` and what :func:`one_run` gives.
+        Of each run: ``arm`` (that of a first stage begins with "encoder"), ``seed``, ``weights`` and what
+        :func:`one_run` gives.
     """
     first, second = (20, 20) if options.quick else (ENCODER_STEPS, options.steps)
     runs = []
-    base = TINY.replace(name="m2l2-tiny-context-2")
     for seed in range(options.seeds):
-        recipe = dataclasses.replace(
-            TrainingConfig.load("low-budget"),
-            model=model_file(base, work),
-            steps=first,
-            warmup_steps=min(100, first),
-            mix=mix_of(corpus),
-            seed=seed,
-        )
-        encoder = work / f"encoder-{seed}"
-        require_length(encoder, first)
-        found = one_run(encoder, recipe, corpus, options.device, watched=not options.quick)
-        runs.append(
-            {"arm": "encoder", "seed": seed, "steps": first, "weights": encoder / "weights.safetensors"} | found
-        )
+        encoders: dict[str, Path] = {}
         for arm, config in configs.items():
+            if config.latents not in encoders:
+                run = encoder_run(options, work, corpus, config.latents, seed, first)
+                encoders[config.latents] = run["weights"]
+                runs.append(run)
             recipe = dataclasses.replace(
                 TrainingConfig.load("low-budget-decoder"),
                 model=model_file(config, work),
+                latents=config.latents,
                 steps=second,
                 warmup_steps=min(100, second),
                 batch_size=CHUNKS // config.context_chunks,
@@ -273,10 +266,30 @@ def decoder_arms(
             )
             folder = work / f"{config.name.removeprefix('m2l2-tiny-')}-{seed}"
             require_length(folder, second)
-            begin = moved(encoder / WEIGHTS, config, work / f"{folder.name}-begin.safetensors", seed)
+            begin = moved(encoders[config.latents], config, work / f"{folder.name}-begin.safetensors", seed)
             found = one_run(folder, recipe, corpus, options.device, init_from=begin, watched=not options.quick)
             runs.append({"arm": arm, "seed": seed, "weights": folder / WEIGHTS} | found)
     return runs
+
+
+def encoder_run(
+    options: argparse.Namespace, work: Path, corpus: Corpus, latents: str, seed: int, steps: int
+) -> dict[str, Any]:
+    """Train the encoder that decoders of one kind of latents share."""
+    shared = latents == TINY.latents
+    recipe = dataclasses.replace(
+        TrainingConfig.load("low-budget"),
+        model=model_file(TINY.replace(name="m2l2-tiny-context-2"), work),
+        latents=latents,
+        steps=steps,
+        warmup_steps=min(100, steps),
+        mix=mix_of(corpus),
+        seed=seed,
+    )
+    folder = work / (f"encoder-{seed}" if shared else f"encoder-{latents}-{seed}")
+    require_length(folder, steps)
+    found = one_run(folder, recipe, corpus, options.device, watched=not options.quick)
+    return {"arm": "encoder" if shared else f"encoder ({latents})", "seed": seed, "weights": folder / WEIGHTS} | found
 
 
 def moved(weights: Path, config: ModelConfig, out: Path, seed: int) -> Path:

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 from _common import argument_parser, interval, machine, table, write_results
-from _held_out import Clip
+from _decoded import DECODED, METHODS, figures_of_clips, floor, floor_line, references_of
 from _plots import save_figure
 from _trained import (
     CHUNKS,
@@ -54,14 +54,9 @@ from _trained import (
     work_folder,
 )
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from reconstruction import decoding, encoded, measure
 
-from m2l2_mir.model.checkpoint import load_model, random_model
-from m2l2_mir.model.decoding import Method
-from m2l2_mir.quality.baseline import shaped_noise
-from m2l2_mir.quality.logmel import logmel_embeddings
-from m2l2_mir.quality.visqol import has_visqol, visqol
+from m2l2_mir.model.checkpoint import random_model
+from m2l2_mir.quality.visqol import has_visqol
 from m2l2_mir.training.config import TrainingConfig
 from m2l2_mir.training.corpus import Corpus
 from m2l2_mir.training.loop import LOG_EVERY
@@ -73,22 +68,12 @@ KEPT, OFF, NEVER = "kept", "switched off", "never"
 FADE = (0.4, 0.5)  # shares of training between which it is switched off
 STEPS = 1500
 ASLEEP = 0.9  # explicit loss of the bands above which an encoder is not awake: 1 is that of the mean of all music
-OF_CLIPS = {
-    "log_spectral_distance": "log-spectral distance (dB)",
-    "si_sdr": "SI-SDR (dB)",
-    "visqol": "ViSQOL (MOS)",
-}
-OF_SETS = {"fad": "fad_logmel", "kad": "kad_logmel"}
 OF_LATENTS = {
     "quick_pitch_accuracy": "pitch (quick monitor)",
     "quick_tempo_r2": "tempo R2 (quick monitor)",
     "held_out_bounded_std": "standard deviation of latents",
     "held_out_effective_rank": "effective rank of latents",
     "held_out_consistency": "held-out consistency loss",
-}
-METHODS: tuple[Method, ...] = ("single-step", "two-step")
-DECODED = {
-    f"{method}, {name}": f"{title}, {method}" for method in METHODS for name, title in {**OF_CLIPS, **OF_SETS}.items()
 }
 TITLES = {**DECODED, **OF_LATENTS}
 FAD, PITCH = f"{METHODS[0]}, fad", "quick_pitch_accuracy"  # what the sentence goes by
@@ -104,7 +89,7 @@ def main() -> None:
     corpus = split_corpus(options, TINY)
     clips = held_out_clips(options, corpus, TINY)
     runs = [train_arm(options, work, corpus, arm, seed) for seed in range(options.seeds) for arm in (KEPT, OFF, NEVER)]
-    references = [logmel_embeddings(clip.waveform, sample_rate=TINY.sample_rate) for clip in clips]
+    references = references_of(clips, TINY.sample_rate)
     measured: Measured = {
         (run["arm"], run["seed"]): {**figures_of_clips(run, clips, references, options.device), **of_latents(run)}
         for run in runs
@@ -115,7 +100,7 @@ def main() -> None:
         "fade": FADE,
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
         "compared": comparisons(measured, options.seeds),
-        "floor": floor(clips, references),
+        "floor": floor(clips, references, TINY.sample_rate),
         "woken": [woken(work, seed, options.steps) for seed in range(options.seeds)],
         "untrained": [untrained(seed, corpus, work) for seed in range(options.seeds)],
         "measured": [{"arm": arm, "seed": seed, **found} for (arm, seed), found in measured.items()],
@@ -181,43 +166,6 @@ def run_folder(work: Path, arm: str, seed: int) -> Path:
 # Figures
 
 
-def figures_of_clips(
-    run: Mapping[str, Any], clips: Sequence[Clip], references: Sequence[NDArray[np.float64]], device: str
-) -> dict[str, Any]:
-    """Decode all clips by each method; figures of each clip, and distances of the set."""
-    model = load_model(run["weights"], device=device)
-    embeddings = encoded(model, clips)
-    figures: dict[str, Any] = {}
-    for method in METHODS:
-        opinions: list[float] = []
-
-        def keep(number: int, estimated: NDArray[np.floating], rate: int, opinions: list[float] = opinions) -> None:
-            if has_visqol():
-                opinions.append(float(visqol(clips[number].waveform, estimated, sample_rate=rate)))
-
-        rebuild = decoding(model, embeddings, clips, method)
-        found, _ = measure(rebuild, clips, references, model.config.sample_rate, keep)
-        of_clip = {**found["of_clip"], **({"visqol": opinions} if opinions else {})}
-        figures |= {f"{method}, {name}": of_clip[name] for name in OF_CLIPS if name in of_clip}
-        figures |= {f"{method}, {name}": found["logmel"][name] for name in OF_SETS}
-    print(f"{run['arm']}, seed {run['seed']}: measured", flush=True)
-    return figures
-
-
-def floor(clips: Sequence[Clip], references: Sequence[NDArray[np.float64]]) -> dict[str, float]:
-    """Figures of noise with mean spectrum and level of each clip: what a decoder has to be better than."""
-    rate = TINY.sample_rate
-    found, _ = measure(
-        lambda number: shaped_noise(clips[number].waveform, sample_rate=rate, seed=number),
-        clips,
-        references,
-        rate,
-        lambda number, estimated, rate: None,
-    )
-    distance = found["mean"]["log_spectral_distance"]["estimate"]
-    return {"log-spectral distance (dB)": distance, "fad_logmel": found["logmel"]["fad"]}
-
-
 def of_latents(run: Mapping[str, Any]) -> dict[str, float]:
     """What was measured at the end of training; nothing of a run that was given up before."""
     return {name: run[name] for name in OF_LATENTS if np.isfinite(run.get(name, np.nan))}
@@ -269,8 +217,7 @@ def summary(results: dict[str, Any], trained: str) -> str:
         "states the question, and no figures.",
         sentence(found) + given_up(results["runs"], (KEPT, OFF)),
         comparison_table(["", KEPT, OFF], [([TITLES[name]], one) for name, one in found.items()]),
-        "The floor, noise with the mean spectrum and level of each excerpt: "
-        f"{', '.join(f'{title} {value:.3f}' for title, value in results['floor'].items())}.",
+        floor_line(results["floor"]),
         apart_from_the_start(results),
     ]
     if not has_visqol():

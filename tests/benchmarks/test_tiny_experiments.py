@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,3 +93,52 @@ def test_boundaries_with_the_mask_are_compared_with_those_without(script: Module
     assert "with the mask, boundaries stand out less" in script.sentence(found)
     assert found["parallel"]["log_spectral_distance_inside"]["seeds"]["estimate"] == pytest.approx(0)
     assert "training" not in found
+
+
+@pytest.mark.parametrize("script", ["ordered_latents"], indirect=True)
+def test_summary_embeddings_are_compared_with_ordered_latents(script: ModuleType) -> None:
+    nearer, fad = script.ASKED
+    measured = {
+        (arm, seed): {nearer: of_pieces(mean + 0.01 * seed * (arm == script.SUMMARY), seed), fad: 5.0 + mean}
+        for arm, mean in ((script.SUMMARY, 1.0), (script.ORDERED, 3.0))
+        for seed in range(SEEDS)
+    }
+    found = script.comparisons(measured, SEEDS)
+    assert set(found) == {nearer, fad}
+    assert found[nearer]["pieces"]["estimate"] == pytest.approx(-1.99)
+    floors = [{"distance": 100.0, "fad": 100.0}, {"distance": 3.0, "fad": 100.0}]
+    said = [script.sentence(found, floor) for floor in floors]
+    assert said[0].count("summary is nearer") == 2
+    assert ["nothing follows" in one for one in said] == [False, True]
+
+
+@pytest.mark.parametrize("script", ["_trained"], indirect=True)
+def test_each_kind_of_latents_has_an_encoder_of_its_own(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: dict[str, str] = {}
+    begun: list[str] = []
+
+    def one_run(out: Path, recipe: Any, *_: object, init_from: Path | None = None, **__: object) -> dict[str, Any]:
+        trained[out.name] = recipe.model_config.latents
+        begun.append("" if init_from is None else init_from.read_text())
+        return {}
+
+    def moved(weights: Path, config: Any, out: Path, seed: int) -> Path:
+        assert trained[weights.parent.name] == config.latents
+        out.write_text(weights.parent.name)
+        return out
+
+    monkeypatch.setattr(script, "one_run", one_run)
+    monkeypatch.setattr(script, "moved", moved)
+    monkeypatch.setattr(script, "mix_of", lambda corpus: {})
+    arms = {
+        "summary": script.TINY.replace(name="m2l2-tiny-a"),
+        "open": script.TINY.replace(name="m2l2-tiny-b", causal=False),
+        "ordered": script.TINY.replace(name="m2l2-tiny-a-ordered", latents="ordered"),
+    }
+    options = Namespace(quick=False, seeds=1, steps=30, device="cpu")
+    runs = script.decoder_arms(options, tmp_path, None, arms)
+    assert [run["arm"] for run in runs] == ["encoder", "summary", "open", "encoder (ordered)", "ordered"]
+    assert begun == ["", "encoder-0", "encoder-0", "", "encoder-ordered-0"]
+    assert [trained[name] for name in ("encoder-ordered-0", "a-ordered-0", "b-0")] == ["ordered", "ordered", "summary"]
