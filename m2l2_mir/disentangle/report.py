@@ -21,6 +21,7 @@ from m2l2_mir.disentangle.results import (
     strata_of,
 )
 from m2l2_mir.disentangle.side_sections import (
+    arms_section,
     classics_section,
     generalisation_section,
     identity_section,
@@ -88,6 +89,8 @@ def write_report(out: Path) -> Path:
             sections.append(_row_section(found, row, drawn, number))
     sections += [_score_section(found, stratum) for stratum in strata_of(found)]
     sections.append(_told_section(found))
+    if len(models) > 2:
+        sections.append(arms_section(found))
     if found.get("unseen"):
         sections.append(generalisation_section(found))
     for number, (name, one) in enumerate(found.get("dimensions", {}).items()):
@@ -99,8 +102,8 @@ def write_report(out: Path) -> Path:
         drawn = identity_figures(found["identity"][name], matching)
         figures |= {f"{_slug(name)}-{one.name}": one for one in drawn}
         sections.append(identity_section(name, found, matching, drawn, number))
-    if any((seeds := found.get("seeds") or {}).values()):
-        sections.append(seeds_section(seeds))
+    if any((found.get("seeds") or {}).values()):
+        sections.append(seeds_section(found))
     for number, (name, swaps) in enumerate(found.get("swaps", {}).items()):
         if not swaps["plans"]:
             continue

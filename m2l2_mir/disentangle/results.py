@@ -27,11 +27,13 @@ from m2l2_mir.disentangle.decision import LEAST_TOLD, is_undefined, plain, signe
 from m2l2_mir.disentangle.dimension_maps import dimension_table
 from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.disentangle.side_tables import (
+    arms_table,
     classics_table,
     factor_table,
     generalisation_table,
     identity_frame,
     identity_table,
+    seeds_table,
     swap_frame,
     swap_tables,
 )
@@ -280,10 +282,12 @@ def _latex(found: Mapping[str, Any]) -> str:
 def _beside(found: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
     """Tables beside the scores by title, those of what was measured."""
     tables = {
+        "Factors, arm by arm": arms_table(found),
         "Factor by factor": factor_table(found),
         "Combinations that were not heard": generalisation_table(found),
         "Dimension by dimension": classics_table(found),
         "Slot identity": identity_table(found),
+        "The same slots with other seeds": seeds_table(found),
         **swap_tables(found),
     }
     return {title: table for title, table in tables.items() if len(table)}

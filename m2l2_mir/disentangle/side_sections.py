@@ -12,11 +12,18 @@ import soundfile
 from m2l2_mir.disentangle.decision import plain
 from m2l2_mir.disentangle.figures import AnalysisFigure
 from m2l2_mir.disentangle.report_parts import card, notes_list, wide_table
-from m2l2_mir.disentangle.side_tables import classics_table, generalisation_table, identity_table
+from m2l2_mir.disentangle.side_tables import (
+    arms_table,
+    classics_table,
+    generalisation_table,
+    identity_table,
+    seeds_table,
+)
 from m2l2_mir.report import page
 from m2l2_mir.report.page import escape
 
 __all__ = [
+    "arms_section",
     "classics_section",
     "generalisation_section",
     "identity_section",
@@ -53,27 +60,24 @@ def generalisation_section(found: Mapping[str, Any]) -> str:
     )
 
 
-def seeds_section(seeds: Mapping[str, Any]) -> str:
+def seeds_section(found: Mapping[str, Any]) -> str:
     """Whether slots come again with another seed, arm by arm."""
-    lines = [
-        {
-            "arm": name,
-            "matched": f"{one['first']} with {len(one['others'])} more",
-            "lowest": plain(min(one["matched"])),
-            "mean": plain(sum(one["matched"]) / len(one["matched"])),
-            "highest": plain(max(one["matched"])),
-            "exchanged slots": plain(one["chance"]),
-        }
-        for name, one in seeds.items()
-        if one
-    ]
     notes = [
         "held-out linear predictability between slots after the best assignment of one model's slots to the other's; "
         "exchanged slots: the same where slots change places clip by clip"
     ]
     return page.section(
-        "The same slots with other seeds", wide_table(pd.DataFrame(lines), text_columns=2), notes_list(notes)
+        "The same slots with other seeds", wide_table(seeds_table(found), text_columns=2), notes_list(notes)
     )
+
+
+def arms_section(found: Mapping[str, Any]) -> str:
+    """Factors of two arms over pairs of seeds."""
+    notes = [
+        "information of all slots together, means over pairs; 95 %: Student's interval over pairs, of these clips, not "
+        "corrected for the number of factors: described, not tested"
+    ]
+    return page.section("Factors, arm by arm", wide_table(arms_table(found), text_columns=1), notes_list(notes))
 
 
 def identity_section(

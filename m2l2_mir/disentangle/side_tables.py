@@ -12,16 +12,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from m2l2_mir.disentangle.decision import is_undefined, plain, signed
+from m2l2_mir.disentangle.paired import Spread
 
 __all__ = [
+    "arms_table",
     "classics_table",
     "factor_table",
     "generalisation_table",
     "identity_frame",
     "identity_table",
+    "seeds_table",
     "swap_frame",
     "swap_tables",
 ]
@@ -50,6 +54,35 @@ def factor_table(found: Found) -> pd.DataFrame:
             if name in ("redundancy", "invariance"):
                 shown[f"{name}, rotated"] = _known(line.get(f"{name}_rotated"))
         lines.append(shown)
+    return pd.DataFrame(lines)
+
+
+def arms_table(found: Found) -> pd.DataFrame:
+    """Information of each factor by all slots, means of both arms over pairs of seeds, as text; empty of a single pair.
+
+    The interval of the difference is Student's over pairs.
+    """
+    compared = found["comparison"]
+    if not compared or (pairs := len(compared["first"])) < 2:
+        return pd.DataFrame()
+    told = pd.DataFrame(found["told"])
+    by_row = told.pivot(index="factor", columns="row", values="information").loc[told["factor"].unique()]
+    first, second = (by_row[compared[arm]].to_numpy(dtype=float) for arm in ("first", "second"))
+    lines = []
+    for factor, ours, theirs in zip(by_row.index, first, second, strict=True):
+        differences = ours - theirs
+        spread = Spread(variance=float(differences.var(ddof=1)) / pairs, freedom=pairs - 1, bias=0.0)
+        low, high = spread.interval(float(differences.mean()))
+        lines.append(
+            {
+                "factor": factor,
+                "first": plain(float(ours.mean())),
+                "second": plain(float(theirs.mean())),
+                "difference": signed(float(differences.mean())),
+                "95 %": "" if is_undefined(low) else f"[{signed(low)}, {signed(high)}]",
+                "pairs above 0": f"{np.count_nonzero(differences > 0)} of {pairs}",
+            }
+        )
     return pd.DataFrame(lines)
 
 
@@ -114,6 +147,24 @@ def identity_table(found: Found) -> pd.DataFrame:
         if name in frame:
             table[title] = ["" if is_undefined(value) else f"{value:.{digits}f}" for value in frame[name]]
     return table
+
+
+def seeds_table(found: Found) -> pd.DataFrame:
+    """Whether slots come again with another seed, arm by arm, as text."""
+    return pd.DataFrame(
+        [
+            {
+                "arm": name,
+                "matched": f"{one['first']} with {len(one['others'])} more",
+                "lowest": plain(min(one["matched"])),
+                "mean": plain(sum(one["matched"]) / len(one["matched"])),
+                "highest": plain(max(one["matched"])),
+                "exchanged slots": plain(one["chance"]),
+            }
+            for name, one in (found.get("seeds") or {}).items()
+            if one
+        ]
+    )
 
 
 def swap_frame(found: Found) -> pd.DataFrame:

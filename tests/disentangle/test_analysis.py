@@ -125,6 +125,7 @@ def test_every_section_and_file_of_a_full_analysis_is_written(analysed):
     for section in (
         "What was found", "Scores, stratum global", "Factor by factor", "Combinations that were not heard",
         f"Single dimensions: {second}", f"Slot identity: {first}", "The same slots with other seeds", "Decoder swaps",
+        "Factors, arm by arm",
         "Dimension by dimension", "How to make it again",
     ):  # fmt: skip
         assert section in page, section
