@@ -23,9 +23,8 @@ OF_CLIPS = {
     "visqol": "ViSQOL (MOS)",
 }
 OF_SETS = {"fad": "fad_logmel", "kad": "kad_logmel"}
-DECODED = {
-    f"{method}, {name}": f"{title}, {method}" for method in METHODS for name, title in {**OF_CLIPS, **OF_SETS}.items()
-}
+TITLES = {**OF_CLIPS, **OF_SETS}
+DECODED = {f"{method}, {name}": f"{title}, {method}" for method in METHODS for name, title in TITLES.items()}
 
 References = Sequence[NDArray[np.float64]]
 
@@ -65,7 +64,7 @@ def figures_of_clips(
 
 
 def floor(clips: Sequence[Clip], references: References, rate: int) -> dict[str, float]:
-    """Figures of noise with mean spectrum and level of each clip: what a decoder has to be better than."""
+    """Figures of noise with mean spectrum and level of each clip, by name: what a decoder has to be better than."""
     found, _ = measure(
         lambda number: shaped_noise(clips[number].waveform, sample_rate=rate, seed=number),
         clips,
@@ -74,10 +73,10 @@ def floor(clips: Sequence[Clip], references: References, rate: int) -> dict[str,
         lambda number, estimated, rate: None,
     )
     distance = found["mean"]["log_spectral_distance"]["estimate"]
-    return {"log-spectral distance (dB)": distance, "fad_logmel": found["logmel"]["fad"]}
+    return {"log_spectral_distance": distance, "fad": found["logmel"]["fad"]}
 
 
 def floor_line(found: Mapping[str, float]) -> str:
     """Say it for a person."""
-    figures = ", ".join(f"{title} {value:.3f}" for title, value in found.items())
+    figures = ", ".join(f"{TITLES[name]} {value:.3f}" for name, value in found.items())
     return f"The floor, noise with the mean spectrum and level of each excerpt: {figures}."

@@ -50,7 +50,7 @@ ARMS = {
 }
 OF_TRAINING = {"held_out_consistency": "held-out consistency loss"}
 TITLES = {**DECODED, **OF_TRAINING}
-ASKED = tuple(f"{METHODS[0]}, {name}" for name in ("log_spectral_distance", "fad"))  # what the sentence goes by
+ASKED = ("log_spectral_distance", "fad")  # of the first method: what the sentence goes by
 
 Measured = dict[tuple[str, int], dict[str, Any]]  # (arm, seed) -> figures: numbers, and of clips [clips]
 
@@ -125,16 +125,16 @@ def summary(results: dict[str, Any], trained: str) -> str:
 def sentence(found: Mapping[str, Mapping[str, Any]], floor: Mapping[str, float]) -> str:
     """The answer, as far as the seeds and the decoders go."""
     answers = []
-    for name, least in zip(ASKED, floor.values(), strict=True):
-        one = found[name]
+    for figure in ASKED:
+        one = found[name := f"{METHODS[0]}, {figure}"]
         verdict = "not told apart by these seeds"
-        if told(one):
+        if min(np.mean(one["ours"]), np.mean(one["theirs"])) >= floor[figure]:
+            verdict = "both no nearer than the floor, so that nothing follows"
+        elif told(one):
             verdict = f"{SUMMARY if one['seeds']['estimate'] < 0 else ORDERED} is nearer to the original"
-        if min(np.mean(one["ours"]), np.mean(one["theirs"])) >= least:
-            verdict += " (both no nearer than the floor, so that nothing follows)"
         answers.append(f"{TITLES[name]} {interval(one['seeds'], digits=3)}, {verdict}")
-    seeds = len(found[ASKED[0]]["ours"])
-    return f"Summary less ordered, same rate, data and steps, {seeds} seeds: {'; '.join(answers)}."
+    seeds = len(one["ours"])
+    return f"Summary less ordered, same rate, data and steps, {seeds} seeds of tiny models: {'; '.join(answers)}."
 
 
 def draw(found: Mapping[str, Mapping[str, Any]]) -> Figure:

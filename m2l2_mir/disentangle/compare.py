@@ -74,6 +74,13 @@ class Arm:
         slope = (score - 1) / room**2 if room >= LEAST_ROOM else math.nan
         return float(normalised(score, null)), np.asarray(normalised(left_out, null)), slope**2 * error
 
+    def beside_null(self, what: str) -> tuple[float, float] | None:
+        """A score as it is, and the mean of its rotations; None where there are none."""
+        evidence, name = self.evidence(what), what[-1]
+        if what == "information" or not len(drawn := evidence.scores("rotations")[name]):
+            return None
+        return float(evidence.scores()[name]), float(drawn.mean())
+
 
 def compare_arms(first: Sequence[Arm], second: Sequence[Arm], *, margin: float = MARGIN) -> dict[str, dict[str, Any]]:
     """Compare two arms in one stratum.
@@ -89,9 +96,10 @@ def compare_arms(first: Sequence[Arm], second: Sequence[Arm], *, margin: float =
     -------
     dict
         For "P1 D", "P1 C", "P2 D", "P2 C" and "information": ``first``, ``second`` (means over seeds), ``difference``,
-        ``low``, ``high`` (95 %), ``p`` (nan with fewer than :data:`PAIRS` pairs), ``above`` and ``below`` (0),
-        ``equivalent`` (the whole interval within the margin), ``pairs``, ``groups``. Scores that need what is not there
-        are left out.
+        ``first_raw``, ``first_null`` (mean score as it is, and of rotations) and those of the second where there are
+        rotations, ``low``, ``high`` (95 %), ``p`` (nan with fewer than :data:`PAIRS` pairs), ``above`` and ``below``
+        (0), ``equivalent`` (the whole interval within the margin), ``pairs``, ``groups``. Scores that need what is not
+        there are left out.
 
     Raises
     ------
@@ -127,7 +135,13 @@ def _compared(first: Sequence[Arm], second: Sequence[Arm], what: str, margin: fl
         p = sign_flip_p(differences)
     low, high = spread.interval(estimate, added=added)
     shown = pairs < PAIRS or p < LEVEL
+    raw: dict[str, float] = {}
+    for side, arms in (("first", first), ("second", second)):
+        found = [both for arm in arms if (both := arm.beside_null(what)) is not None]
+        if len(found) == pairs:
+            raw |= dict(zip((f"{side}_raw", f"{side}_null"), np.mean(found, axis=0).tolist(), strict=True))
     return {
+        **raw,
         "first": float(np.mean([one[0] for one in ours])),
         "second": float(np.mean([one[0] for one in theirs])),
         "difference": estimate,

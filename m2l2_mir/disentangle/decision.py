@@ -46,6 +46,8 @@ DECISIONS = {
     "not decided": "P1, P2 and their nulls are all needed; one of them is missing, or its null leaves no room",
 }
 
+WITHIN = ("equivalent", "only compaction")  # decisions that say themselves that D is equal within the margin
+
 PURER = 0.05  # largest p against random rotations; 19 of them can reach it
 LEAST_TOLD = 0.02  # of the factors by all slots together: D and C are shares, and of nothing they say nothing
 
@@ -233,6 +235,8 @@ def _sentence(
     if decision == "probe artefact":
         holds = [what[:2] for what in ("P1 D", "P2 D") if primary[what]["above"] or primary[what]["below"]]
         verdict += f" (a difference on {' and '.join(holds)}{', of opposite sign' if len(holds) > 1 else ' only'})"
+    if decision not in WITHIN and all(primary.get(what, {}).get("equivalent") for what in DECIDING):
+        verdict += f"; both differences lie within the margin of {MARGIN:g} that counts as equal"
     if pairs >= PAIRS:
         scope = f"{pairs} pairs of seeds"
     else:
@@ -276,11 +280,13 @@ def plain(value: float | None) -> str:
     return f"{value:.2f}".replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.2f}"
 
 
-def signed(value: float) -> str:
-    """Two digits and a sign.
+def signed(value: float | None) -> str:
+    """Two digits and a sign; "?" where there is none.
 
-    >>> signed(0.125), signed(-1.0)
-    ('+.12', '-1.00')
+    >>> signed(0.125), signed(-1.0), signed(-0.001), signed(None)
+    ('+.12', '-1.00', '+.00', '?')
     """
-    text = f"{value:+.2f}"
+    if value is None or not math.isfinite(value):
+        return "?"
+    text = f"{round(value, 2) + 0.0:+.2f}"  # no minus before a zero
     return text.replace("0.", ".", 1) if text[1:].startswith("0.") else text

@@ -22,7 +22,7 @@ from typing import Any
 
 import m2l2_mir
 from m2l2_mir.disentangle.blocks import Block
-from m2l2_mir.disentangle.cautions import dependence_notes, moved_notes
+from m2l2_mir.disentangle.cautions import dead_slot_notes, dependence_notes, moved_notes
 from m2l2_mir.disentangle.compare import Arm
 from m2l2_mir.disentangle.decision import describe
 from m2l2_mir.disentangle.lines import (
@@ -183,7 +183,16 @@ def run_analysis(
             for given, block in zip(analysis.blocks, blocks, strict=True)
         },
         "failed": [{"track_id": track, "reason": reason} for track, reason in sorted(failed.items())],
-        "notes": [*analysis.notes, *moved_notes(held[analysis.first[0].name], blocks), *dependence_notes(blocks)],
+        "notes": [
+            *analysis.notes,
+            *moved_notes(held[analysis.first[0].name], blocks),
+            *dependence_notes(blocks),
+            *(
+                note
+                for source in (*analysis.first, *analysis.second)
+                for note in dead_slot_notes(source.name, held[source.name])
+            ),
+        ],
         "settings": _settings(analysis, blocks),
         "inside": None if analysis.inside is None else _moved(analysis, arms, strata),
         "comparison": None,

@@ -27,6 +27,8 @@ from m2l2_mir.disentangle.decision import LEAST_TOLD, is_undefined, plain, signe
 from m2l2_mir.disentangle.dimension_maps import dimension_table
 from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.disentangle.side_tables import (
+    ARMS_NOTE,
+    SEEDS_NOTE,
     arms_table,
     classics_table,
     factor_table,
@@ -37,6 +39,7 @@ from m2l2_mir.disentangle.side_tables import (
     swap_frame,
     swap_tables,
 )
+from m2l2_mir.disentangle.strata_comparison import arm_name
 from m2l2_mir.disentangle.words import slot_table
 from m2l2_mir.durable import write_durably, write_json
 from m2l2_mir.errors import InputError
@@ -63,7 +66,8 @@ TITLES = {
     "information": "information of all slots",
 }
 COMPARED = (
-    "Differences of scores normalised by each model's own random rotations; intervals from leaving out the same groups "
+    "first, second, difference: scores normalised by each model's own random rotations, beside them raw ones and those "
+    "of the rotations, means over models; intervals from leaving out the same groups "
     "of clips in both, fitted again",
     f"p from {PAIRS} pairs of seeds on; with fewer, intervals speak of these checkpoints, and are not adjusted for "
     "their number",
@@ -202,14 +206,17 @@ def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.Dat
                 continue
             line = one[what]
             mark = "equal within the margin" if line["equivalent"] else ""
-            mark = "higher" if line["above"] else "lower" if line["below"] else mark
+            if line["above"] or line["below"]:
+                mark = ("higher" if line["above"] else "lower") + (", within the margin" if mark else "")
             lines.append(
                 {
                     "stratum": title,
                     "score": TITLES[what],
                     "first": plain(line["first"]),
                     "second": plain(line["second"]),
-                    "difference": "?" if is_undefined(line["difference"]) else signed(line["difference"]),
+                    "first, raw (rotations)": _beside_null(line, "first"),
+                    "second, raw (rotations)": _beside_null(line, "second"),
+                    "difference": signed(line["difference"]),
                     "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
                     "p": _p(line["p"], 10_000),
                     "p (Holm)": _p(line.get("p_holm"), 10_000),
@@ -221,6 +228,12 @@ def comparison_table(found: Mapping[str, Any], *, brief: bool = False) -> pd.Dat
         table = table[table["stratum"] == compared["primary"]].drop(columns=["stratum", "p (Holm)", "first is"])
         table["score"] = table["score"].map({title: what for what, title in TITLES.items()})
     return table
+
+
+def _beside_null(line: Mapping[str, Any], arm: str) -> str:
+    """An arm's score as it is, and what its random rotations have; means over its models."""
+    raw, null = (line.get(f"{arm}_{what}") for what in ("raw", "null"))
+    return "" if raw is None else f"{plain(raw)} ({plain(null)})"
 
 
 def strata_of(found: Mapping[str, Any]) -> list[str]:
@@ -255,7 +268,7 @@ def footnotes(found: Mapping[str, Any]) -> list[str]:
 
 
 def _markdown(found: Mapping[str, Any]) -> str:
-    parts = [f"# Disentanglement: {found['model']}", found["sentence"] + "."]
+    parts = [f"# Disentanglement: {_subject(found)}", found["sentence"] + "."]
     if found["comparison"]:
         parts += ["## Comparison", markdown_table(comparison_table(found)), _bullets(COMPARED)]
     for stratum in strata_of(found):
@@ -263,7 +276,8 @@ def _markdown(found: Mapping[str, Any]) -> str:
     for row in found["rows"]:
         if row["kind"] == "model":
             parts += [f"## Slot by slot: {row['name']}", markdown_table(slot_table(found, row["name"]))]
-    parts += [part for title, table in _beside(found).items() for part in (f"## {title}", markdown_table(table))]
+    for title, table, notes in _beside(found):
+        parts += [f"## {title}", markdown_table(table), *([_bullets(notes)] if notes else [])]
     parts.append(_bullets(footnotes(found)))
     parts.append(_bullets([f"{row['name']}: {row['about']}" for row in found["rows"]]))
     return "\n\n".join(parts) + "\n"
@@ -275,12 +289,18 @@ def _latex(found: Mapping[str, Any]) -> str:
     titled = [(f"Stratum {stratum}", score_table(found, stratum), notes) for stratum in strata_of(found)]
     if found["comparison"]:
         titled.insert(0, ("Comparison", comparison_table(found), [*COMPARED, *notes]))
-    titled += [(title, table, notes) for title, table in _beside(found).items()]
+    titled += [(title, table, [*said, *notes]) for title, table, said in _beside(found)]
     return "\n".join(latex_table(table, caption=". ".join([title, *said]) + ".") for title, table, said in titled)
 
 
-def _beside(found: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """Tables beside the scores by title, those of what was measured."""
+def _subject(found: Mapping[str, Any]) -> str:
+    compared = found["comparison"]
+    return " against ".join(arm_name(compared[arm]) for arm in ("first", "second")) if compared else found["model"]
+
+
+def _beside(found: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame, list[str]]]:
+    """Tables beside the scores with title and notes of their own, those of what was measured."""
+    notes = {"Factors, arm by arm": ARMS_NOTE, "The same slots with other seeds": SEEDS_NOTE}
     tables = {
         "Factors, arm by arm": arms_table(found),
         "Factor by factor": factor_table(found),
@@ -290,7 +310,7 @@ def _beside(found: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
         "The same slots with other seeds": seeds_table(found),
         **swap_tables(found),
     }
-    return {title: table for title, table in tables.items() if len(table)}
+    return [(title, table, [notes[title]] if title in notes else []) for title, table in tables.items() if len(table)]
 
 
 def _bullets(lines: Sequence[str]) -> str:

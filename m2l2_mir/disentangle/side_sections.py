@@ -13,6 +13,8 @@ from m2l2_mir.disentangle.decision import plain
 from m2l2_mir.disentangle.figures import AnalysisFigure
 from m2l2_mir.disentangle.report_parts import card, notes_list, wide_table
 from m2l2_mir.disentangle.side_tables import (
+    ARMS_NOTE,
+    SEEDS_NOTE,
     arms_table,
     classics_table,
     generalisation_table,
@@ -62,22 +64,14 @@ def generalisation_section(found: Mapping[str, Any]) -> str:
 
 def seeds_section(found: Mapping[str, Any]) -> str:
     """Whether slots come again with another seed, arm by arm."""
-    notes = [
-        "held-out linear predictability between slots after the best assignment of one model's slots to the other's; "
-        "exchanged slots: the same where slots change places clip by clip"
-    ]
     return page.section(
-        "The same slots with other seeds", wide_table(seeds_table(found), text_columns=2), notes_list(notes)
+        "The same slots with other seeds", wide_table(seeds_table(found), text_columns=2), notes_list([SEEDS_NOTE])
     )
 
 
 def arms_section(found: Mapping[str, Any]) -> str:
     """Factors of two arms over pairs of seeds."""
-    notes = [
-        "information of all slots together, means over pairs; 95 %: Student's interval over pairs, of these clips, not "
-        "corrected for the number of factors: described, not tested"
-    ]
-    return page.section("Factors, arm by arm", wide_table(arms_table(found), text_columns=1), notes_list(notes))
+    return page.section("Factors, arm by arm", wide_table(arms_table(found), text_columns=1), notes_list([ARMS_NOTE]))
 
 
 def identity_section(

@@ -19,6 +19,8 @@ from m2l2_mir.disentangle.decision import is_undefined, plain, signed
 from m2l2_mir.disentangle.paired import Spread
 
 __all__ = [
+    "ARMS_NOTE",
+    "SEEDS_NOTE",
     "arms_table",
     "classics_table",
     "factor_table",
@@ -31,6 +33,15 @@ __all__ = [
 ]
 
 Found = Mapping[str, Any]
+
+ARMS_NOTE = (
+    "first, second: information of all slots together, means over pairs; 95 %: Student's interval over pairs, of these "
+    "clips, not corrected for the number of factors: described, not tested"
+)
+SEEDS_NOTE = (
+    "matched: held-out linear predictability between slots after the best assignment of one model's slots to the "
+    "other's; exchanged slots: the same where slots change places clip by clip"
+)
 
 IDENTITY = {  # titles and digits
     "spread": ("spread", 3),
@@ -80,7 +91,7 @@ def arms_table(found: Found) -> pd.DataFrame:
                 "second": plain(float(theirs.mean())),
                 "difference": signed(float(differences.mean())),
                 "95 %": "" if is_undefined(low) else f"[{signed(low)}, {signed(high)}]",
-                "pairs above 0": f"{np.count_nonzero(differences > 0)} of {pairs}",
+                "pairs above 0": f"{np.count_nonzero(differences > 0)} of {pairs}" if differences.any() else "",
             }
         )
     return pd.DataFrame(lines)
@@ -96,7 +107,7 @@ def generalisation_table(found: Found) -> pd.DataFrame:
                 "beside": ", ".join(line["beside"]),
                 "seen": plain(line["seen"]),
                 "unseen": plain(line["unseen"]),
-                "difference": "?" if is_undefined(line["difference"]) else signed(line["difference"]),
+                "difference": signed(line["difference"]),
                 "95 %": "" if is_undefined(line["low"]) else f"[{signed(line['low'])}, {signed(line['high'])}]",
             }
             for line in found.get("unseen", [])

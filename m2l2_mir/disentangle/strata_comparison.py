@@ -3,7 +3,8 @@
 What is tested is D. Of the primary stratum, and of time bases of the second arm in it, the decision needs all of them
 to hold, so that no correction is made. D of the other strata, on both measures, is a family with Holm's correction, and
 is above or below 0 only by the p so adjusted. Completeness, information and the stratum of all factors, whose factors
-are those of the others, are in no family: they are described, not tested.
+are those of the others, are in no family: they are described, not tested. The first arm beats its rotations where each
+of its models does, on both measures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from m2l2_mir.disentangle.compare import LEVEL, Arm, compare_arms
 from m2l2_mir.disentangle.decision import DECIDING, decide, is_purer
 from m2l2_mir.probe.comparison import holm
 
-__all__ = ["compare_strata"]
+__all__ = ["arm_name", "compare_strata"]
 
 
 def compare_strata(
@@ -79,7 +80,7 @@ def compare_strata(
     beats = bool(own) and all(is_purer(line) for line in own)
     verdict = decide(
         by_stratum[primary],
-        names=(_arm_name(first), _arm_name(second)),
+        names=(arm_name(first), arm_name(second)),
         beats_null=beats,
         bases=in_bases,
         controllable=controllable,
@@ -99,5 +100,6 @@ def compare_strata(
     }
 
 
-def _arm_name(names: Sequence[str]) -> str:
+def arm_name(names: Sequence[str]) -> str:
+    """Of the models of an arm."""
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -97,7 +97,7 @@ def test_boundaries_with_the_mask_are_compared_with_those_without(script: Module
 
 @pytest.mark.parametrize("script", ["ordered_latents"], indirect=True)
 def test_summary_embeddings_are_compared_with_ordered_latents(script: ModuleType) -> None:
-    nearer, fad = script.ASKED
+    nearer, fad = (f"{script.METHODS[0]}, {figure}" for figure in script.ASKED)
     measured = {
         (arm, seed): {nearer: of_pieces(mean + 0.01 * seed * (arm == script.SUMMARY), seed), fad: 5.0 + mean}
         for arm, mean in ((script.SUMMARY, 1.0), (script.ORDERED, 3.0))
@@ -106,9 +106,8 @@ def test_summary_embeddings_are_compared_with_ordered_latents(script: ModuleType
     found = script.comparisons(measured, SEEDS)
     assert set(found) == {nearer, fad}
     assert found[nearer]["pieces"]["estimate"] == pytest.approx(-1.99)
-    floors = [{"distance": 100.0, "fad": 100.0}, {"distance": 3.0, "fad": 100.0}]
-    said = [script.sentence(found, floor) for floor in floors]
-    assert said[0].count("summary is nearer") == 2
+    said = [script.sentence(found, {"fad": 100.0, "log_spectral_distance": least}) for least in (100.0, 1.0)]
+    assert [one.count("summary is nearer") for one in said] == [2, 1]
     assert ["nothing follows" in one for one in said] == [False, True]
 
 

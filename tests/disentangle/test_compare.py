@@ -98,7 +98,9 @@ def test_with_eight_pairs_an_interval_above_zero_needs_its_p_too():
 
     def fixed(score):
         return SimpleNamespace(
-            evidence=lambda _: what, scored=lambda _: (score, score + np.linspace(-0.001, 0.001, 10), 0.0)
+            evidence=lambda _: what,
+            scored=lambda _: (score, score + np.linspace(-0.001, 0.001, 10), 0.0),
+            beside_null=lambda _: None,
         )
 
     found = compare_arms([fixed(score) for score in (1, 1, 1, 1, 1, -0.2, -0.2, -0.2)], [fixed(0.0)] * 8)["P1 D"]
@@ -118,6 +120,7 @@ def test_the_null_of_each_model_is_taken_off_and_counts_in_the_interval():
     shifted = compare_arms([arm(0.8)], [other])["P1 D"]
     assert 0.05 < null < raw
     assert shifted["second"] == pytest.approx((raw - null) / (1 - null))
+    assert (shifted["second_raw"], shifted["second_null"]) == pytest.approx((raw, null))
     spread = replace(other.slots, rotations=other.slots.rotations + np.linspace(0, 0.3, 5)[:, None, None] * np.eye(K))
     assert other.scored("P1 D")[2] == pytest.approx(0, abs=1e-12)
     assert replace(other, slots=spread).scored("P1 D")[2] > 1e-5
@@ -176,6 +179,15 @@ def test_the_rule(given, options, decision):
     verdict = decide(given, names=("a", "b"), **{"beats_null": True, **options})
     assert verdict.decision == decision
     assert f"({decision})" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [(compared(0.03, 0.0, half=0.01), True), (compared(0.03, 0.2, half=0.01), False), (compared(half=0.01), False)],
+)
+def test_a_difference_too_small_to_count_is_said_to_be_so(given, said):
+    sentence = decide(given, names=("a", "b"), beats_null=False).sentence
+    assert ("within the margin of 0.05 that counts as equal" in sentence) is said
 
 
 def test_intervals_from_blocks_are_student_and_undefined_without_spread():

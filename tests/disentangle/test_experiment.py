@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from m2l2_mir.disentangle import experiment, strata_comparison
-from m2l2_mir.disentangle.cautions import moved_notes
+from m2l2_mir.disentangle.cautions import dead_slot_notes, moved_notes
 from m2l2_mir.disentangle.experiment import Analysis, run_analysis
 from m2l2_mir.disentangle.results import comparison_table
 
@@ -62,6 +62,15 @@ def test_marks_go_by_adjusted_p_and_what_is_not_tested_has_none(comparison):
     assert set(few.loc[few["first is"] != "", "stratum"]) == {"global"}
 
 
+def test_a_small_difference_is_marked_as_within_the_margin_and_raw_scores_stand_beside(comparison):
+    found = comparison(0.02, 0.02)
+    raw = {"first_raw": 0.17, "first_null": 0.16, "second_raw": 0.18, "second_null": 0.2}
+    found["comparison"]["strata"]["global"]["P1 D"] |= {"equivalent": True, **raw}
+    first = comparison_table(found).iloc[0]
+    assert first["first is"] == "higher, within the margin"
+    assert (first["first, raw (rotations)"], first["second, raw (rotations)"]) == (".17 (.16)", ".18 (.20)")
+
+
 @pytest.mark.parametrize(("rotation_p", "beats"), [((0.02, 0.02), True), ((0.02, 0.2), False), ((0.02, None), False)])
 def test_the_first_arm_must_beat_its_own_rotations_on_both_measures(comparison, rotation_p, beats):
     found = comparison(*rotation_p)
@@ -98,3 +107,18 @@ def test_native_tokens_have_fewer_draws_than_models(monkeypatch, tmp_path):
     assert (asked["own"].rotations, asked["own"].permutations) == (50, 200)
     assert (asked["tokens"].rotations, asked["tokens"].permutations) == (20, 50)
     assert asked["inside"].rotations == 0
+
+
+def test_a_slot_that_tells_nothing_or_moves_too_far_is_told():
+    slots, factors = 4, 3
+    information, change = np.full((slots, factors), 0.3), np.full((slots, factors), 1.5)
+    information[1], change[3, 2] = 0.02, 4.5
+    measured = [
+        SimpleNamespace(slots=SimpleNamespace(matrix=information), pairs=SimpleNamespace(matrix=change)),
+        SimpleNamespace(slots=SimpleNamespace(matrix=information[:, :1]), pairs=SimpleNamespace(matrix=change[:, :0])),
+    ]
+    still, far = dead_slot_notes("a", measured)
+    assert still.startswith("a, slot 2, is nearly dead: it tells .02 of the factors on average (its median slot .30)")
+    assert far.startswith("a, slot 4, ")
+    assert "by up to 4.5" in far
+    assert not dead_slot_notes("a", measured[1:])[1:]
