@@ -3,9 +3,10 @@
 A made problem: clips x slots of 64 numbers, factors of 2 to 12 classes, 5 folds of whole groups. Ours is
 `m2l2_mir.disentangle.information.Probes`: nested selection of the penalty, for the labels and for permutations of them.
 The peer does the same with `LogisticRegression`: for each slot, factor and fold the penalties are tried on the other
-folds in turn, and the best one is fitted again. The ratio is of processor times for one set of labels (slots x factors
-x folds, all fits), and for permutations, where the peer's time is that of one set of labels times their number: it has
-nothing to share between them. Besides, how far the information that the two read differs. Goal: several times as fast.
+folds in turn, and the best one is fitted again. Both use one thread. The ratio is of processor times for one set of
+labels (slots x factors x folds, all fits), and for permutations, where the peer's time is that of one set of labels
+times their number: it has nothing to share between them. Besides, how far the information that the two read differs.
+Goal: several times as fast.
 
 Measured beside it, of slots made up at the sizes of the default set (`SIZES`; 8 x 64, its factors, 100 pairs each):
 slot scores (P1) and counterfactual scores (P2) with full nulls (50 rotations, 200 permutations), which together are
@@ -28,6 +29,7 @@ from _common import argument_parser, machine, ratios, spread, table, verdict, wr
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from m2l2_mir.dataset.rendered.factors import FACTORS
 from m2l2_mir.disentangle.blocks import ANALYSED, TITLES
@@ -48,7 +50,7 @@ REPEATED = 1 + CLASSIC_NULLS.rotations + CLASSIC_NULLS.permutations + 10  # with
 
 def main() -> None:
     parser = argument_parser(__doc__)
-    parser.add_argument("--repeats", type=int, default=1, help="timed pairs, four minutes each (default: 1)")
+    parser.add_argument("--repeats", type=int, default=1, help="timed pairs (default: 1)")
     parser.add_argument("--peer-slots", type=int, default=1, help="slots that the peer is timed on (default: 1)")
     parser.add_argument("--clips", type=int, default=4000, help="default: 4000")
     options = parser.parse_args()
@@ -59,7 +61,8 @@ def main() -> None:
     facts = machine()
     codes, labels, groups = problem(clips, slots, width, classes)
     columns = read_factors(labels, items=clips)
-    timed = [measure(codes, columns, groups, options.peer_slots) for _ in range(repeats)]
+    with threadpool_limits(1):  # more threads would wait for each other, above all in the peer's many small fits
+        timed = [measure(codes, columns, groups, options.peer_slots) for _ in range(repeats)]
     results = {
         "clips": clips,
         "slots": slots,
