@@ -112,13 +112,13 @@ def test_native_tokens_have_fewer_draws_than_models(monkeypatch, tmp_path):
 def test_a_slot_that_tells_nothing_or_moves_too_far_is_told():
     slots, factors = 4, 3
     information, change = np.full((slots, factors), 0.3), np.full((slots, factors), 1.5)
-    information[1], change[3, 2] = 0.02, 4.5
+    information[1], change[3, 2] = (0.02, 0.02, 0.1), 4.5
     measured = [
         SimpleNamespace(slots=SimpleNamespace(matrix=information), pairs=SimpleNamespace(matrix=change)),
         SimpleNamespace(slots=SimpleNamespace(matrix=information[:, :1]), pairs=SimpleNamespace(matrix=change[:, :0])),
     ]
     still, far = dead_slot_notes("a", measured)
-    assert still.startswith("a, slot 2, is nearly dead: it tells .02 of the factors on average (its median slot .30)")
+    assert still.startswith("a, slot 2, is nearly dead: it tells .04 of the factors on average (its median slot .30)")
     assert far.startswith("a, slot 4, ")
     assert "by up to 4.5" in far
     assert not dead_slot_notes("a", measured[1:])[1:]

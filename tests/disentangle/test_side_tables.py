@@ -19,7 +19,7 @@ def found(*, pairs=PAIRS):
         for seed, row in enumerate(arm)
         for factor, value in zip(FACTORS, values, strict=True)
     ]
-    told[1]["information"] += 0.04  # chord of a-0: one pair of four differs
+    told[1]["information"] += 0.4  # chord of a-0: one pair of four differs
     told.append({"row": "oracle", "factor": "tempo", "information": 1.0})
     told.append({"row": "oracle", "factor": "chord", "information": None})
     return {"comparison": {"first": first, "second": second}, "told": told}
@@ -29,8 +29,8 @@ def test_factors_are_compared_pair_by_pair():
     table = arms_table(found()).set_index("factor")
     assert list(table.index) == list(FACTORS)
     assert table.loc["tempo", ["first", "second", "difference"]].tolist() == [".65", ".25", "+.40"]
-    half = stats.t.ppf(0.975, PAIRS - 1) * np.std([0.04, 0, 0, 0], ddof=1) / math.sqrt(PAIRS)
-    assert table.loc["chord", "95 %"] == f"[{0.01 - half:+.2f}, {0.01 + half:+.2f}]".replace("0.", ".")
+    half = stats.t.ppf(0.975, PAIRS - 1) * np.std([0.4, 0, 0, 0], ddof=1) / math.sqrt(PAIRS)
+    assert table.loc["chord", "95 %"] == f"[{0.1 - half:+.2f}, {0.1 + half:+.2f}]".replace("0.", ".")
     assert table["pairs above 0"].tolist() == ["4 of 4", "1 of 4"]
 
 
