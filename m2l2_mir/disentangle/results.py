@@ -29,6 +29,7 @@ from m2l2_mir.disentangle.experiment import FORMAT
 from m2l2_mir.disentangle.side_tables import (
     ARMS_NOTE,
     SEEDS_NOTE,
+    SWAPS_NOTES,
     arms_table,
     classics_table,
     factor_table,
@@ -300,7 +301,12 @@ def _subject(found: Mapping[str, Any]) -> str:
 
 def _beside(found: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame, list[str]]]:
     """Tables beside the scores with title and notes of their own, those of what was measured."""
-    notes = {"Factors, arm by arm": ARMS_NOTE, "The same slots with other seeds": SEEDS_NOTE}
+    notes = {"Factors, arm by arm": [ARMS_NOTE], "The same slots with other seeds": [SEEDS_NOTE]}
+    notes |= {
+        title: [swaps["sentence"], *SWAPS_NOTES]
+        for row, swaps in found.get("swaps", {}).items()
+        for title in swap_tables({"swaps": {row: swaps}})
+    }
     tables = {
         "Factors, arm by arm": arms_table(found),
         "Factor by factor": factor_table(found),
@@ -310,7 +316,7 @@ def _beside(found: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame, list[str]
         "The same slots with other seeds": seeds_table(found),
         **swap_tables(found),
     }
-    return [(title, table, [notes[title]] if title in notes else []) for title, table in tables.items() if len(table)]
+    return [(title, table, notes.get(title, [])) for title, table in tables.items() if len(table)]
 
 
 def _bullets(lines: Sequence[str]) -> str:

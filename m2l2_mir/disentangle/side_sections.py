@@ -14,7 +14,9 @@ from m2l2_mir.disentangle.figures import AnalysisFigure
 from m2l2_mir.disentangle.report_parts import card, notes_list, wide_table
 from m2l2_mir.disentangle.side_tables import (
     ARMS_NOTE,
+    BESIDE,
     SEEDS_NOTE,
+    SWAPS_NOTES,
     arms_table,
     classics_table,
     generalisation_table,
@@ -115,7 +117,7 @@ def swap_section(swaps: Mapping[str, Any], drawn: Sequence[AnalysisFigure], numb
     lines = []
     for plan in swaps["plans"]:
         for place, one in enumerate(plan["calibration"]):
-            shares = {part: plain(plan[part][place]) for part in ("null", "ceiling", "floor")}
+            shares = {title: plain(plan[part][place]) for part, title in BESIDE.items()}
             lines.append(
                 {
                     "attribute": one["attribute"],
@@ -128,11 +130,9 @@ def swap_section(swaps: Mapping[str, Any], drawn: Sequence[AnalysisFigure], numb
                 }
             )
     notes = [
-        "null, ceiling, floor: share of pairs whose attribute moves to the donor's when a random subspace, all slots, "
-        "or nothing but the noise of the decoder is changed; pairs: those whose plain reconstructions differ in it",
-        "on renders, on reconstructions: how well the estimator follows the true factor there (rank correlation; of "
-        "pitch classes the length of the mean difference on the circle); where it is low, T says nothing",
-        "context: the chunk decoded before, which is not measured",
+        *SWAPS_NOTES,
+        "pairs: those whose plain reconstructions differ in the attribute; context: the chunk decoded before, which is "
+        "not measured",
     ]
     cards = "".join(card(one, f"swaps{number}-{one.name}") for one in drawn)
     heard = "".join(_player(folder / one["file"], f"Pair {one['pair']}: {one['title']}") for one in swaps["examples"])

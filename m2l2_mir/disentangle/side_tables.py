@@ -20,7 +20,9 @@ from m2l2_mir.disentangle.paired import Spread
 
 __all__ = [
     "ARMS_NOTE",
+    "BESIDE",
     "SEEDS_NOTE",
+    "SWAPS_NOTES",
     "arms_table",
     "classics_table",
     "factor_table",
@@ -37,6 +39,13 @@ Found = Mapping[str, Any]
 ARMS_NOTE = (
     "first, second: information of all slots together, means over pairs; 95 %: Student's interval over pairs, of these "
     "clips, not corrected for the number of factors: described, not tested"
+)
+SWAPS_NOTES = (
+    "random subspaces, all slots, noise alone: share of pairs whose attribute moves to the donor's when a random "
+    "subspace as wide as a slot, all slots, or nothing but the noise of the decoder is changed; of slots, that share "
+    "less that of random subspaces",
+    "estimator: how well it follows the true factor on renders and on plain reconstructions (rank correlation; of "
+    "pitch classes the length of the mean difference on the circle); where that is low, its column says nothing",
 )
 SEEDS_NOTE = (
     "matched: held-out linear predictability between slots after the best assignment of one model's slots to the "
@@ -214,14 +223,19 @@ def swap_tables(found: Found) -> dict[str, pd.DataFrame]:
             ]
             lines += [
                 {"slot": title, **_attributes(plan, [plain(share) for share in plan[name]])}
-                for name, title in _BESIDE.items()
+                for name, title in BESIDE.items()
+            ]
+            lines += [
+                {"slot": title, **_attributes(plan, [plain(line[name]) for line in plan["calibration"]])}
+                for name, title in _CALIBRATED.items()
             ]
             tables[f"Decoder swaps of {row}, clips of {plan['block']}{behind}"] = pd.DataFrame(lines)
     return tables
 
 
 _T = ("transfer", "low", "high")
-_BESIDE = {"null": "random subspaces", "ceiling": "all slots", "floor": "noise alone"}
+_CALIBRATED = {"renders": "estimator, on renders", "reconstructions": "estimator, on reconstructions"}
+BESIDE = {"null": "random subspaces", "ceiling": "all slots", "floor": "noise alone"}
 
 
 def _attributes(plan: Mapping[str, Any], values: list[str]) -> dict[str, str]:

@@ -121,6 +121,9 @@ def test_every_section_and_file_of_a_full_analysis_is_written(analysed):
     found, out = analysed
     first, second = found["swaps"]
     assert read_results(out)["sentence"] == found["sentence"]
+    table = (out / "table.md").read_text()
+    assert table.count("| estimator, on reconstructions |") == 2
+    assert f"* {found['swaps'][second]['sentence']}\n" in table
     page = (out / "report.html").read_text()
     for section in (
         "What was found", "Scores, stratum global", "Factor by factor", "Combinations that were not heard",
