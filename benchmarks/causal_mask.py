@@ -24,22 +24,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
+from _arms import compared, comparison_table, told
 from _common import argument_parser, interval, machine, write_results
 from _held_out import Waveform
 from _plots import save_figure
-from _trained import (
-    DECODER_STEPS,
-    TINY,
-    add_options,
-    budget,
-    compared,
-    comparison_table,
-    decoder_arms,
-    held_out_clips,
-    split_corpus,
-    told,
-    work_folder,
-)
+from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
 from chunk_boundaries import CHUNKWISE, DRIFTING, UNITS, drift, measure, rows
 from matplotlib.figure import Figure
 from numpy.typing import NDArray

@@ -27,24 +27,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from _arms import compared, comparison_table, told
 from _coherence import FIGURES as COHERENCE
 from _coherence import Course, course, figures
 from _common import argument_parser, interval, machine, table, write_results
 from _held_out import Waveform
 from _plots import save_figure
-from _trained import (
-    DECODER_STEPS,
-    TINY,
-    add_options,
-    budget,
-    compared,
-    comparison_table,
-    decoder_arms,
-    held_out_clips,
-    split_corpus,
-    told,
-    work_folder,
-)
+from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
 from causal_mask import at_places
 from chunk_boundaries import measure
 from matplotlib.figure import Figure

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _arms import compared, comparison_table, told, with_spread
 from _common import argument_parser, interval, machine, table, write_results
 from _decoded import DECODED, METHODS, figures_of_clips, floor, floor_line, references_of
 from _plots import save_figure
@@ -38,8 +39,6 @@ from _trained import (
     TINY,
     add_options,
     budget,
-    compared,
-    comparison_table,
     heard,
     held_out_clips,
     metrics_of,
@@ -49,8 +48,6 @@ from _trained import (
     one_run,
     require_length,
     split_corpus,
-    told,
-    with_spread,
     work_folder,
 )
 from matplotlib.figure import Figure

@@ -23,22 +23,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from _arms import compared, comparison_table, told
 from _common import argument_parser, interval, machine, write_results
 from _decoded import DECODED, METHODS, figures_of_clips, floor, floor_line, references_of
 from _plots import save_figure
-from _trained import (
-    DECODER_STEPS,
-    TINY,
-    add_options,
-    budget,
-    compared,
-    comparison_table,
-    decoder_arms,
-    held_out_clips,
-    split_corpus,
-    told,
-    work_folder,
-)
+from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
 from matplotlib.figure import Figure
 
 from m2l2_mir.quality.visqol import has_visqol

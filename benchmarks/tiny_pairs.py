@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from _arms import student
 from _common import argument_parser, machine, table, write_results
-from _trained import mix_of, monitors, one_run, split_corpus, student
+from _trained import mix_of, monitors, one_run, split_corpus
 
 from m2l2_mir.durable import cache_home
 from m2l2_mir.training.config import TrainingConfig
