@@ -10,6 +10,10 @@ music's own course is taken off; the slope a minute of one line with an intercep
 recordings count most, with a jackknife interval over recordings (none for a single one). The STFT round trip of the
 model, which knows no chunks, shows what the figures are where nothing happens at boundaries.
 
+Does the model use its context at all? The error of one-step estimates of a chunk that knows the chunks before it, as
+they are in the original, less that of the same chunk alone, from the same noise (_context.py): less than nothing where
+knowing them helps.
+
     m2l2 corpus fetch free-music --out music --only test
     python benchmarks/chunk_boundaries.py --data music --model model.safetensors
     python benchmarks/chunk_boundaries.py --data music --model random:m2l2-tiny --quick
@@ -31,6 +35,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _common import argument_parser, interval, machine, table, write_results
+from _context import BEFORE, SIGMAS, denoising_errors
 from _held_out import SILENCE, Waveform, held_out, waveforms
 from _plots import save_figure
 from matplotlib.figure import Figure
@@ -83,6 +88,7 @@ def main() -> None:
         "chunk_seconds": model.config.chunk_seconds,
         "recordings": {name: piece.shape[1] / model.config.sample_rate for name, piece in pieces.items()},
         "rows": measured,
+        "context": use_of_context(model, pieces, latents, options.seed),
     }
     save_figure(options, draw(results))
     write_results(options, facts, results, summary(results))
@@ -238,6 +244,29 @@ def slope(chunks: pd.DataFrame) -> float:
     return float((centred["minutes"] * centred["beyond"]).sum()) / spread if spread else math.nan
 
 
+def use_of_context(
+    model: Music2Latent2, pieces: dict[str, Waveform], latents: dict[str, Tensor], seed: int
+) -> dict[str, Any] | None:
+    """Errors of estimates with the whole context and alone, and the difference; None of a model that sees no other."""
+    whole = model.config.context_chunks - 1
+    if not whole:
+        return None
+    errors = np.stack(
+        [denoising_errors(model, piece, latents[name], first=whole, seed=seed) for name, piece in pieces.items()]
+    )  # [recordings, sigmas, chunks before]
+    return {
+        "before": whole,
+        "errors": errors.tolist(),
+        "compared": {
+            f"{sigma:g}": {
+                "alone": asdict(cluster_bootstrap(of_sigma[:, 0])),
+                "difference": asdict(cluster_bootstrap(of_sigma[:, -1] - of_sigma[:, 0])),
+            }
+            for sigma, of_sigma in zip(SIGMAS, errors.transpose(1, 0, 2), strict=True)
+        },
+    }
+
+
 # What to read
 
 
@@ -284,7 +313,28 @@ def summary(results: dict[str, Any]) -> str:
         f"recordings of {min(minutes):.1f} to {max(minutes):.1f} min."
     )
     parts.append(table(["", *(f"drift: {UNITS[figure]}" for figure in DRIFTING), "x real time"], slopes))
+    if results["context"]:
+        parts += use_said(results["context"], trained=model["trained"])
     return "\n\n".join(parts)
+
+
+def use_said(found: Mapping[str, Any], *, trained: bool) -> list[str]:
+    """Say whether estimates are nearer with the chunks before, and by how much."""
+    said = []
+    for sigma, one in found["compared"].items():
+        low, high = (one["difference"][bound] for bound in ("low", "high"))
+        verdict = "nearer" if high < 0 else "further away" if low > 0 else "not told to be nearer or further away"
+        said.append(f"{verdict} from noise {sigma}")
+    noise = "" if trained else " (untrained weights: no finding)"
+    rows = [
+        [sigma, interval(one["alone"]), interval(one["difference"], digits=3)]
+        for sigma, one in found["compared"].items()
+    ]
+    return [
+        f"Use of the context: with the {found['before']} before it (the original under noise {BEFORE:g}), the one-step "
+        f"estimate of a chunk is, compared with the same chunk alone: {'; '.join(said)}{noise}.",
+        table(["noise", "error alone (dB of the original)", "with the context, less alone (dB)"], rows),
+    ]
 
 
 def drift_sentence(row: str, found: Mapping[str, Mapping[str, float]], *, trained: bool) -> str:

@@ -14,6 +14,10 @@ those inside. Two floors stand beside: the original of another piece, and noise 
 which keeps its key as far as that is in the spectrum. A decoder no better than these tells nothing about contexts. Each
 context is compared with that of the paper, 2. The paper states the question and no figures.
 
+Does a decoder use its context at all? The error of one-step estimates of a chunk that knows the chunks before it, as
+they are in the original, less that of the same chunk alone (_context.py). Where this is nothing, no longer context can
+help what is decoded.
+
     m2l2 corpus fetch free-music --out music
     m2l2 corpus fetch renders --out renders
     python benchmarks/context_length.py --data music --data renders --work trained
@@ -27,10 +31,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from _arms import compared, comparison_table, told
+from _arms import compared, comparison_table, student, told
 from _coherence import FIGURES as COHERENCE
 from _coherence import Course, course, figures
 from _common import argument_parser, interval, machine, table, write_results
+from _context import BEFORE, SIGMAS, denoising_errors
 from _held_out import Waveform
 from _plots import save_figure
 from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
@@ -60,6 +65,9 @@ TITLES = {
     "log_spectral_distance_inside": "log-spectral distance (dB), inside",
 }
 METHODS: tuple[Method, ...] = ("single-step", "two-step")
+USE = {f"use_{sigma:g}": f"error from noise {sigma:g} with the context, less alone (dB)" for sigma in SIGMAS}
+ERROR = {f"error_{sigma:g}": f"error from noise {sigma:g} with the context (dB)" for sigma in SIGMAS}
+ESTIMATE = "estimate"  # where measured figures and compared ones have those of one-step estimates
 OTHER, NOISE = "the original of another piece", "noise with the piece's mean spectrum"
 ASKED = ("beats", "key", "log_spectral_distance")  # what the sentences go by, of the first method
 
@@ -111,7 +119,7 @@ def decoded(
     """Decode all pieces by each method: coherence of each piece, and means of its boundaries."""
     model = load_model(run["weights"], device=device)
     latents = {name: model.encode(piece, model.config.sample_rate) for name, piece in pieces.items()}
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {ESTIMATE: estimates(model, pieces, latents, run["seed"])}
     for method in METHODS:
         heard: list[NDArray[np.floating]] = []
 
@@ -142,16 +150,34 @@ def decoded(
     return found
 
 
+def estimates(
+    model: Music2Latent2, pieces: Mapping[str, Waveform], latents: Mapping[str, Tensor], seed: int
+) -> dict[str, list[float]]:
+    """Errors of one-step estimates with the whole context, and what it takes off them, by piece."""
+    errors = np.stack(
+        [
+            denoising_errors(model, piece, latents[name], first=max(CONTEXTS) - 1, seed=seed)
+            for name, piece in pieces.items()
+        ]
+    )  # [pieces, sigmas, chunks before]
+    with_all, use = errors[..., -1], errors[..., -1] - errors[..., 0]
+    return {
+        **{figure: with_all[:, row].tolist() for row, figure in enumerate(ERROR)},
+        **{figure: use[:, row].tolist() for row, figure in enumerate(USE)},
+    }
+
+
 # Comparison
 
 
 def comparisons(measured: Measured, seeds: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Each context less that of the paper, by method and figure."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
+    listed = {**dict.fromkeys(METHODS, TITLES), ESTIMATE: ERROR | USE}
     for arm in ARMS:
-        for method in METHODS if arm != str(PAPER) else ():
+        for method, titles in listed.items() if arm != str(PAPER) else ():
             columns = found.setdefault(arm, {}).setdefault(method, {})
-            for figure in TITLES:
+            for figure in titles:
                 this, paper = (
                     np.array([measured[side, seed][method][figure] for seed in range(seeds)])
                     for side in (arm, str(PAPER))
@@ -185,7 +211,7 @@ def summary(results: dict[str, Any], trained: str) -> str:
     """What NAME.md says."""
     found = results["compared"]
     lines = [
-        ([arm, method, TITLES[figure]], one)
+        ([arm, method, (TITLES | ERROR | USE)[figure]], one)
         for arm, methods in found.items()
         for method, columns in methods.items()
         for figure, one in columns.items()
@@ -201,6 +227,7 @@ def summary(results: dict[str, Any], trained: str) -> str:
             f"Decoded: {len(results['clips'])} excerpts of {results['seconds']:g} s, each of another held-out piece. "
             "The paper states the question, and no figures.",
             *(sentence(arm, methods[METHODS[0]], results["floors"]) for arm, methods in found.items()),
+            use_said(found),
             comparison_table(["context", "", "", "this context", f"context of {PAPER}"], lines),
             "Floors: what else keeps of beats, tempo and key.",
             table(["", *results["floors"]], kept),
@@ -230,6 +257,25 @@ def sentence(arm: str, found: Mapping[str, Mapping[str, Any]], floors: Mapping[s
         parts.append(said)
     seeds = len(found[ASKED[0]]["ours"])
     return f"Context of {arm} less {PAPER}, {METHODS[0]}, {seeds} seeds: {'; '.join(parts)}."
+
+
+def use_said(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Say what each arm with a context gains from it."""
+    of_arm = {arm: methods[ESTIMATE] for arm, methods in found.items()}
+    parts = []
+    for arm in ARMS:
+        if arm == "1":
+            continue
+        side, columns = ("theirs", next(iter(of_arm.values()))) if arm == str(PAPER) else ("ours", of_arm[arm])
+        gains = (
+            f"{interval(student(columns[figure][side]), digits=3)} dB from noise {sigma:g}"
+            for figure, sigma in zip(USE, SIGMAS, strict=True)
+        )
+        parts.append(f"context of {arm}: {', '.join(gains)}")
+    return (
+        "Use of the context, error of one-step estimates of a chunk with the chunks before it (the original under "
+        f"noise {BEFORE:g}) less alone, over seeds: {'; '.join(parts)}."
+    )
 
 
 def draw(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Figure:

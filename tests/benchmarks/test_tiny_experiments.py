@@ -51,8 +51,11 @@ def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> Non
     means = {"1": 0.1, "2": 0.4, "4": 0.4}
     measured = {
         (arm, seed): {
-            method: {figure: of_pieces(mean + 0.001 * seed * (arm == "4"), seed) for figure in script.TITLES}
-            for method in script.METHODS
+            method: {figure: of_pieces(mean + 0.001 * seed * (arm == "4"), seed) for figure in figures}
+            for method, figures in {
+                **dict.fromkeys(script.METHODS, script.TITLES),
+                script.ESTIMATE: script.ERROR | script.USE,
+            }.items()
         }
         for arm, mean in means.items()
         for seed in range(SEEDS)
@@ -65,6 +68,9 @@ def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> Non
     assert ["not told apart" in one for one in said] == [False, True]
     assert "nothing follows" not in said[0]
     assert script.sentence("1", found["1"]["single-step"], high).count("nothing follows") == 2
+    use = script.use_said(found)  # pieces have 0 to 5, seeds 0 to .02
+    assert "context of 2: 2.910 [2.885, 2.935] dB from noise 1," in use
+    assert "context of 4: 2.911 [" in use
 
 
 @pytest.mark.parametrize("script", ["causal_mask"], indirect=True)

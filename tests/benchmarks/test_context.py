@@ -1,0 +1,61 @@
+"""What a chunk gains from those before it, of a network whose use of them is known."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from m2l2_mir.model import spectrogram
+from m2l2_mir.model.config import ModelConfig
+
+SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+CONFIG = ModelConfig.preset("m2l2-tiny").replace(context_chunks=3)
+
+
+class Copies:
+    """Estimates a chunk as the mean of those before it; alone, as silence."""
+
+    config = CONFIG
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Tensor, list[list[int]]]] = []
+
+    def condition(self, embeddings: Tensor) -> list[int]:
+        return [int(embeddings[0, 0, 0])]
+
+    def denoise(self, x: Tensor, sigma: Tensor, conditions: list[list[int]]) -> Tensor:
+        self.seen.append((sigma, conditions))
+        estimate = x[:, :-1].mean(1) if x.shape[1] > 1 else torch.zeros_like(x[:, 0])
+        return torch.cat([x[:, :-1], estimate[:, None]], dim=1)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    return importlib.import_module("_context")
+
+
+def test_what_is_known_of_the_chunks_before_is_told(script: ModuleType) -> None:
+    # a waveform that repeats chunk by chunk: those before are the chunk itself, under noise
+    period = np.random.default_rng(0).normal(size=(1, CONFIG.chunk_samples)).astype(np.float32)
+    waveform = np.tile(period, 12)
+    numbers = torch.arange(13.0)[:, None, None].expand(-1, CONFIG.num_embeddings, CONFIG.latent_dim)
+    model = Copies()
+    errors = script.denoising_errors(model, waveform, numbers, first=3, chunks=5, seed=0)
+    blocks = spectrogram.blocks(torch.from_numpy(waveform), CONFIG)
+    energy = float(spectrogram.analyze(blocks[5:6], CONFIG).square().mean())
+    noise = script.BEFORE**2 / energy
+    np.testing.assert_allclose(
+        errors, np.tile(10 * np.log10([1, noise, noise / 2]), (len(script.SIGMAS), 1)), atol=0.02
+    )
+    for sigma, conditions in model.seen:
+        assert (sigma[:, :-1] == script.BEFORE).all()
+        assert set(sigma[:, -1].tolist()) < set(script.SIGMAS)
+        assert [window[-1] for window in conditions] == [3, 5, 7, 9, 11]
+        assert all(np.diff(window).tolist() == [1] * (len(window) - 1) for window in conditions)
