@@ -111,31 +111,9 @@ def run_analysis(
     InputError
         Names repeat, widths of arms differ, or no clips are left.
     """
-    sources = analysis.sources
-    names = [source.name for source in sources]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise InputError(f"models have the same name: {', '.join(twice)}; name files or folders differently")
-    failed: dict[str, str] = {}
-    for source in sources:
-        failed |= source.failed
+    failed = _failures(analysis.sources)
     blocks = [block.without(set(failed)) for block in analysis.blocks]
-    wanted = [
-        (source, block, analysis.nulls.at_most(NATIVE_NULLS) if source.kind == "native" else analysis.nulls)
-        for source in sources
-        for block in blocks
-    ]
-    if analysis.inside is not None:
-        few = Nulls(rotations=0, permutations=analysis.nulls.permutations, seed=analysis.nulls.seed)
-        wanted += [(analysis.inside, block, few) for block in blocks]
-    parts.mkdir(parents=True, exist_ok=True)
-    held: dict[str, list[Measured]] = {}
-    for done, (source, block, nulls) in enumerate(wanted):
-        if progress is not None:
-            progress(done, len(wanted))
-        held.setdefault(source.name, []).append(_part(source, block, nulls, parts))
-    if progress is not None:
-        progress(len(wanted), len(wanted))
-
+    held = _measure_all(analysis, blocks, parts, progress)
     strata = strata_of_blocks(blocks)
     if not strata:
         raise InputError("fewer than two factors: which slot tells of which is a question of several; give more labels")
@@ -144,6 +122,7 @@ def run_analysis(
         for name, measured in held.items()
         for stratum, chosen in strata.items()
     }
+    sources = analysis.sources
     scores = [
         line
         for source in sources
@@ -157,42 +136,13 @@ def run_analysis(
             {"name": one.name, "kind": one.kind, "about": one.about, "shape": list(one.shape), "trained": one.trained}
             for one in sources
         ],
-        "factors": [
-            {
-                "name": factor.name,
-                "stratum": stratum,
-                "block": block.name,
-                "kind": factor.kind,
-                "values": list(values),
-                "pairs": int((block.pairs["changed"] == factor.name).sum()),
-            }
-            for block in blocks
-            for factor, stratum, values in zip(block.schema, block.strata, block.values, strict=True)
-        ],
+        "factors": _listed_factors(blocks),
         "scores": scores,
         "cells": [line for source in sources for line in cell_lines(source.name, held[source.name], blocks)],
         "told": [line for source in sources for line in factor_lines(source.name, held[source.name])],
-        "counts": {
-            block.name: {
-                "clips": len(block.track_ids),
-                "expected": len(given.track_ids),
-                "pairs": len(block.pairs),
-                "expected_pairs": len(given.pairs),
-                "groups": len(set(block.groups)),
-            }
-            for given, block in zip(analysis.blocks, blocks, strict=True)
-        },
+        "counts": _counts(analysis.blocks, blocks),
         "failed": [{"track_id": track, "reason": reason} for track, reason in sorted(failed.items())],
-        "notes": [
-            *analysis.notes,
-            *moved_notes(held[analysis.first[0].name], blocks),
-            *dependence_notes(blocks),
-            *(
-                note
-                for source in (*analysis.first, *analysis.second)
-                for note in dead_slot_notes(source.name, held[source.name])
-            ),
-        ],
+        "notes": _notes(analysis, blocks, held),
         "settings": _settings(analysis, blocks),
         "inside": None if analysis.inside is None else _moved(analysis, arms, strata),
         "comparison": None,
@@ -212,6 +162,43 @@ def run_analysis(
     else:
         found |= {"decision": None, "sentence": describe(found, primary)}
     return found
+
+
+# Measuring
+
+
+def _failures(sources: Sequence[Source]) -> dict[str, str]:
+    """Clips that failed in any source, with the reason; an InputError where two sources have one name."""
+    names = [source.name for source in sources]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise InputError(f"models have the same name: {', '.join(twice)}; name files or folders differently")
+    failed: dict[str, str] = {}
+    for source in sources:
+        failed |= source.failed
+    return failed
+
+
+def _measure_all(
+    analysis: Analysis, blocks: Sequence[Block], parts: Path, progress: Callable[[int, int], None] | None
+) -> dict[str, list[Measured]]:
+    """Every source on every block, by name of the source."""
+    wanted = [
+        (source, block, analysis.nulls.at_most(NATIVE_NULLS) if source.kind == "native" else analysis.nulls)
+        for source in analysis.sources
+        for block in blocks
+    ]
+    if analysis.inside is not None:
+        few = Nulls(rotations=0, permutations=analysis.nulls.permutations, seed=analysis.nulls.seed)
+        wanted += [(analysis.inside, block, few) for block in blocks]
+    parts.mkdir(parents=True, exist_ok=True)
+    held: dict[str, list[Measured]] = {}
+    for done, (source, block, nulls) in enumerate(wanted):
+        if progress is not None:
+            progress(done, len(wanted))
+        held.setdefault(source.name, []).append(_part(source, block, nulls, parts))
+    if progress is not None:
+        progress(len(wanted), len(wanted))
+    return held
 
 
 def _part(source: Source, block: Block, nulls: Nulls, parts: Path) -> Measured:
@@ -252,6 +239,52 @@ def _moved(analysis: Analysis, arms: Mapping[tuple[str, str], Arm], strata: Mapp
         if differences:
             moved[what] = max(differences)
     return moved
+
+
+# What is told of it
+
+
+def _listed_factors(blocks: Sequence[Block]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": factor.name,
+            "stratum": stratum,
+            "block": block.name,
+            "kind": factor.kind,
+            "values": list(values),
+            "pairs": int((block.pairs["changed"] == factor.name).sum()),
+        }
+        for block in blocks
+        for factor, stratum, values in zip(block.schema, block.strata, block.values, strict=True)
+    ]
+
+
+def _counts(given: Sequence[Block], kept: Sequence[Block]) -> dict[str, dict[str, int]]:
+    """Clips and pairs that were scored, of how many."""
+    return {
+        block.name: {
+            "clips": len(block.track_ids),
+            "expected": len(whole.track_ids),
+            "pairs": len(block.pairs),
+            "expected_pairs": len(whole.pairs),
+            "groups": len(set(block.groups)),
+        }
+        for whole, block in zip(given, kept, strict=True)
+    }
+
+
+def _notes(analysis: Analysis, blocks: Sequence[Block], held: Mapping[str, Sequence[Measured]]) -> list[str]:
+    dead = (
+        note
+        for source in (*analysis.first, *analysis.second)
+        for note in dead_slot_notes(source.name, held[source.name])
+    )
+    return [
+        *analysis.notes,
+        *moved_notes(held[analysis.first[0].name], blocks),
+        *dependence_notes(blocks),
+        *dead,
+    ]
 
 
 def _settings(analysis: Analysis, blocks: Sequence[Block]) -> dict[str, Any]:
