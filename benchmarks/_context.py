@@ -1,4 +1,10 @@
-"""What a chunk gains from those before it: the error of its estimate with them, less that without."""
+"""What a chunk gains from those before it: the energy score of generated chunks with them, less that without.
+
+The energy score of draws X of a chunk y is E|X - y| - E|X - X'| / 2 (Gneiting and Raftery 2007, *Strictly Proper
+Scoring Rules, Prediction, and Estimation*): lowest, in the mean, where the draws have the distribution of what they
+stand for. An error alone would favour a mean of all chunks over a chunk that could be the right one. It is taken of spectra and
+of their magnitudes: which phase is right matters where chunks meet and is beyond little trained decoders.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +18,17 @@ from m2l2_mir.model import consistency, spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
 from m2l2_mir.model.decoding import SeededNoise
 
-SIGMAS = (1.0, 5.0, 80.0)  # noise on the chunk that is estimated; generation begins at 80
-BEFORE = 0.4  # noise on the chunks before it, as in decoding
-ESTIMATED = 24  # chunks of a recording
+BEFORE = 0.4  # noise on the chunks before, as in decoding
+CHUNKS = 24  # of a recording
+DRAWS = 4  # of each
+OF = ("spectra", "magnitudes")
 
 
 @torch.no_grad()
-def denoising_errors(
-    model: Music2Latent2, waveform: Waveform, embeddings: Tensor, *, first: int, seed: int, chunks: int = ESTIMATED
+def energy_scores(
+    model: Music2Latent2, waveform: Waveform, embeddings: Tensor, *, first: int, seed: int, chunks: int = CHUNKS
 ) -> NDArray[np.float64]:
-    """Errors of one-step estimates of chunks, by noise level and number of chunks before.
-
-    The chunks before are the original's: decoded ones can hardly give more.
+    """Score single-step generation of chunks by how many chunks before are known, as they are in the original.
 
     Parameters
     ----------
@@ -31,37 +36,51 @@ def denoising_errors(
     embeddings : [chunks, num_embeddings, latent_dim]
         Of the same recording.
     first
-        The first chunk that is estimated, at least ``context_chunks - 1``; models that are compared share it.
+        The first chunk that is generated, at least ``context_chunks - 1``; models that are compared share it.
     seed
         Of the noise, which a chunk has alike with any number of chunks before, in any model.
     chunks
-        How many are estimated at most, spread over the recording.
+        How many are generated at most, spread over the recording.
 
     Returns
     -------
-    [sigmas, context_chunks]
-        Energy of the error relative to the original's, in dB, in the spectrogram of the model: by `SIGMAS`, with none,
-        one, ... chunks before.
+    [2, context_chunks]
+        Of spectra and of magnitudes (`OF`), with none, one, ... chunks before, in shares of the originals' norm: 0 is
+        the original itself, 1 silence; of spectra, .71 the right power in every bin with phases at random.
     """
     config = model.config
     blocks = spectrogram.blocks(torch.from_numpy(waveform), config)
     chosen = np.unique(np.linspace(first, len(blocks) - 2, chunks).astype(int))  # of the last one, a part is padding
-    needed = sorted({chunk - before for chunk in chosen for before in range(config.context_chunks)})
+    needed = sorted({int(chunk) - before for chunk in chosen for before in range(config.context_chunks)})
     clean = dict(zip(needed, spectrogram.analyze(blocks[needed], config), strict=True))
     conditions = {chunk: model.condition(embeddings[chunk][None])[0] for chunk in needed}
     noise = SeededNoise(config, seed)
     target = torch.stack([clean[chunk] for chunk in chosen])
-    errors = np.empty((len(SIGMAS), config.context_chunks))
+    scores = np.empty((len(OF), config.context_chunks))
     for before in range(config.context_chunks):
         windows = [range(chunk - before, chunk + 1) for chunk in chosen]
-        spectra, field = (
-            torch.stack([torch.stack([of(chunk) for chunk in window]) for window in windows])
-            for of in (clean.__getitem__, lambda chunk: noise(chunk, 0))
-        )
-        for row, sigma in enumerate(SIGMAS):
-            levels = torch.tensor([[BEFORE] * before + [sigma]]).expand(len(windows), -1)
-            noisy = consistency.add_noise(spectra, field, levels)
-            estimated = model.denoise(noisy, levels, [[conditions[chunk] for chunk in window] for window in windows])
-            error = (estimated[:, -1].cpu() - target).square().sum() / target.square().sum()
-            errors[row, before] = 10 * np.log10(float(error))
-    return errors
+        known = torch.stack([torch.stack([clean[chunk] for chunk in window]) for window in windows])
+        known[:, -1] = 0
+        levels = torch.tensor([[BEFORE] * before + [config.sigma_max]]).expand(len(windows), -1)
+        of_windows = [[conditions[chunk] for chunk in window] for window in windows]
+        drawn = []
+        for draw in range(DRAWS):
+            field = torch.stack([torch.stack([noise(chunk, draw) for chunk in window]) for window in windows])
+            noisy = consistency.add_noise(known, field, levels)
+            drawn.append(model.denoise(noisy, levels, of_windows)[:, -1].cpu())
+        estimated = torch.stack(drawn)
+        scores[:, before] = _energy_score(estimated, target), _energy_score(_magnitudes(estimated), _magnitudes(target))
+    return scores
+
+
+def _magnitudes(spectra: Tensor) -> Tensor:
+    """[..., 2 * channels, bins, frames], real and imaginary parts in turn -> [..., channels, bins, frames]."""
+    return spectra.unflatten(-3, (-1, 2)).norm(dim=-3)
+
+
+def _energy_score(drawn: Tensor, target: Tensor) -> float:
+    """Mean score of draws [draws, chunks, ...] of chunks [chunks, ...], over the chunks' mean norm."""
+    far = (drawn - target).flatten(2).norm(dim=2).mean()
+    pairs = torch.combinations(torch.arange(len(drawn)))
+    apart = (drawn[pairs[:, 0]] - drawn[pairs[:, 1]]).flatten(2).norm(dim=2).mean()
+    return float((far - apart / 2) / target.flatten(1).norm(dim=1).mean())

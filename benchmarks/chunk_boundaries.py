@@ -10,8 +10,8 @@ music's own course is taken off; the slope a minute of one line with an intercep
 recordings count most, with a jackknife interval over recordings (none for a single one). The STFT round trip of the
 model, which knows no chunks, shows what the figures are where nothing happens at boundaries.
 
-Does the model use its context at all? The error of one-step estimates of a chunk that knows the chunks before it, as
-they are in the original, less that of the same chunk alone, from the same noise (_context.py): less than nothing where
+Does the model use its context at all? The energy score of a chunk generated in one step that knows the chunks before
+it, as they are in the original, less that of the same chunk alone, from the same noise (_context.py): below 0 where
 knowing them helps.
 
     m2l2 corpus fetch free-music --out music --only test
@@ -35,7 +35,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _common import argument_parser, interval, machine, table, write_results
-from _context import BEFORE, SIGMAS, denoising_errors
+from _context import BEFORE, OF, energy_scores
 from _held_out import SILENCE, Waveform, held_out, waveforms
 from _plots import save_figure
 from matplotlib.figure import Figure
@@ -247,22 +247,22 @@ def slope(chunks: pd.DataFrame) -> float:
 def use_of_context(
     model: Music2Latent2, pieces: dict[str, Waveform], latents: dict[str, Tensor], seed: int
 ) -> dict[str, Any] | None:
-    """Errors of estimates with the whole context and alone, and the difference; None of a model that sees no other."""
+    """Energy scores with the whole context and alone, and the difference; None of a model that sees no other chunk."""
     whole = model.config.context_chunks - 1
     if not whole:
         return None
-    errors = np.stack(
-        [denoising_errors(model, piece, latents[name], first=whole, seed=seed) for name, piece in pieces.items()]
-    )  # [recordings, sigmas, chunks before]
+    scores = np.stack(
+        [energy_scores(model, piece, latents[name], first=whole, seed=seed) for name, piece in pieces.items()]
+    )  # [recordings, kinds, chunks before]
     return {
         "before": whole,
-        "errors": errors.tolist(),
+        "scores": scores.tolist(),
         "compared": {
-            f"{sigma:g}": {
-                "alone": asdict(cluster_bootstrap(of_sigma[:, 0])),
-                "difference": asdict(cluster_bootstrap(of_sigma[:, -1] - of_sigma[:, 0])),
+            kind: {
+                "alone": asdict(cluster_bootstrap(scores[:, row, 0])),
+                "difference": asdict(cluster_bootstrap(scores[:, row, -1] - scores[:, row, 0])),
             }
-            for sigma, of_sigma in zip(SIGMAS, errors.transpose(1, 0, 2), strict=True)
+            for row, kind in enumerate(OF)
         },
     }
 
@@ -319,21 +319,22 @@ def summary(results: dict[str, Any]) -> str:
 
 
 def use_said(found: Mapping[str, Any], *, trained: bool) -> list[str]:
-    """Say whether estimates are nearer with the chunks before, and by how much."""
+    """Say whether generated chunks are nearer with the chunks before, and by how much."""
     said = []
-    for sigma, one in found["compared"].items():
+    for kind, one in found["compared"].items():
         low, high = (one["difference"][bound] for bound in ("low", "high"))
-        verdict = "nearer" if high < 0 else "further away" if low > 0 else "not told to be nearer or further away"
-        said.append(f"{verdict} from noise {sigma}")
+        does = "helps" if high < 0 else "does harm" if low > 0 else "is not told to help or to do harm"
+        said.append(f"{kind}, it {does}")
     noise = "" if trained else " (untrained weights: no finding)"
     rows = [
-        [sigma, interval(one["alone"]), interval(one["difference"], digits=3)]
-        for sigma, one in found["compared"].items()
+        [kind, interval(one["alone"], digits=3), interval(one["difference"], digits=4)]
+        for kind, one in found["compared"].items()
     ]
     return [
-        f"Use of the context: with the {found['before']} before it (the original under noise {BEFORE:g}), the one-step "
-        f"estimate of a chunk is, compared with the same chunk alone: {'; '.join(said)}{noise}.",
-        table(["noise", "error alone (dB of the original)", "with the context, less alone (dB)"], rows),
+        f"Use of the context, {found['before']} before (the original under noise {BEFORE:g}), in a chunk generated in one "
+        f"step: by {', by '.join(said)}{noise}. Energy scores, in shares of the original's norm: 0 is the original, 1 "
+        "silence; of spectra, .71 has the right power in every bin and phases at random.",
+        table(["", "alone", "with the context, less alone"], rows),
     ]
 
 

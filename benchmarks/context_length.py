@@ -14,9 +14,9 @@ those inside. Two floors stand beside: the original of another piece, and noise 
 which keeps its key as far as that is in the spectrum. A decoder no better than these tells nothing about contexts. Each
 context is compared with that of the paper, 2. The paper states the question and no figures.
 
-Does a decoder use its context at all? The error of one-step estimates of a chunk that knows the chunks before it, as
-they are in the original, less that of the same chunk alone (_context.py). Where this is nothing, no longer context can
-help what is decoded.
+Does a decoder use its context at all? The energy score of a chunk generated in one step that knows the chunks before
+it, as they are in the original, less that of the same chunk alone (_context.py). Where this is nothing, no longer
+context can help what is decoded.
 
     m2l2 corpus fetch free-music --out music
     m2l2 corpus fetch renders --out renders
@@ -35,7 +35,7 @@ from _arms import compared, comparison_table, student, told
 from _coherence import FIGURES as COHERENCE
 from _coherence import Course, course, figures
 from _common import argument_parser, interval, machine, table, write_results
-from _context import BEFORE, SIGMAS, denoising_errors
+from _context import BEFORE, OF, energy_scores
 from _held_out import Waveform
 from _plots import save_figure
 from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
@@ -65,9 +65,9 @@ TITLES = {
     "log_spectral_distance_inside": "log-spectral distance (dB), inside",
 }
 METHODS: tuple[Method, ...] = ("single-step", "two-step")
-USE = {f"use_{sigma:g}": f"error from noise {sigma:g} with the context, less alone (dB)" for sigma in SIGMAS}
-ERROR = {f"error_{sigma:g}": f"error from noise {sigma:g} with the context (dB)" for sigma in SIGMAS}
-ESTIMATE = "estimate"  # where measured figures and compared ones have those of one-step estimates
+USE = {f"use, {kind}": f"energy score of {kind} with the context, less alone" for kind in OF}
+SCORES = {f"score, {kind}": f"energy score of {kind} with the context" for kind in OF}
+CONTEXT = "context"  # where measured and compared figures have these
 OTHER, NOISE = "the original of another piece", "noise with the piece's mean spectrum"
 ASKED = ("beats", "key", "log_spectral_distance")  # what the sentences go by, of the first method
 
@@ -119,7 +119,7 @@ def decoded(
     """Decode all pieces by each method: coherence of each piece, and means of its boundaries."""
     model = load_model(run["weights"], device=device)
     latents = {name: model.encode(piece, model.config.sample_rate) for name, piece in pieces.items()}
-    found: dict[str, dict[str, Any]] = {ESTIMATE: estimates(model, pieces, latents, run["seed"])}
+    found: dict[str, dict[str, Any]] = {CONTEXT: use_of_context(model, pieces, latents, run["seed"])}
     for method in METHODS:
         heard: list[NDArray[np.floating]] = []
 
@@ -150,20 +150,17 @@ def decoded(
     return found
 
 
-def estimates(
+def use_of_context(
     model: Music2Latent2, pieces: Mapping[str, Waveform], latents: Mapping[str, Tensor], seed: int
 ) -> dict[str, list[float]]:
-    """Errors of one-step estimates with the whole context, and what it takes off them, by piece."""
-    errors = np.stack(
-        [
-            denoising_errors(model, piece, latents[name], first=max(CONTEXTS) - 1, seed=seed)
-            for name, piece in pieces.items()
-        ]
-    )  # [pieces, sigmas, chunks before]
-    with_all, use = errors[..., -1], errors[..., -1] - errors[..., 0]
+    """Energy scores of generated chunks with the whole context, and what it takes off them, by piece."""
+    first = max(CONTEXTS) - 1
+    scores = np.stack(
+        [energy_scores(model, piece, latents[name], first=first, seed=seed) for name, piece in pieces.items()]
+    )  # [pieces, kinds, chunks before]
     return {
-        **{figure: with_all[:, row].tolist() for row, figure in enumerate(ERROR)},
-        **{figure: use[:, row].tolist() for row, figure in enumerate(USE)},
+        **{figure: scores[:, row, -1].tolist() for row, figure in enumerate(SCORES)},
+        **{figure: (scores[:, row, -1] - scores[:, row, 0]).tolist() for row, figure in enumerate(USE)},
     }
 
 
@@ -173,7 +170,7 @@ def estimates(
 def comparisons(measured: Measured, seeds: int) -> dict[str, dict[str, dict[str, Any]]]:
     """Each context less that of the paper, by method and figure."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
-    listed = {**dict.fromkeys(METHODS, TITLES), ESTIMATE: ERROR | USE}
+    listed = {**dict.fromkeys(METHODS, TITLES), CONTEXT: SCORES | USE}
     for arm in ARMS:
         for method, titles in listed.items() if arm != str(PAPER) else ():
             columns = found.setdefault(arm, {}).setdefault(method, {})
@@ -211,7 +208,7 @@ def summary(results: dict[str, Any], trained: str) -> str:
     """What NAME.md says."""
     found = results["compared"]
     lines = [
-        ([arm, method, (TITLES | ERROR | USE)[figure]], one)
+        ([arm, method, (TITLES | SCORES | USE)[figure]], one)
         for arm, methods in found.items()
         for method, columns in methods.items()
         for figure, one in columns.items()
@@ -261,20 +258,18 @@ def sentence(arm: str, found: Mapping[str, Mapping[str, Any]], floors: Mapping[s
 
 def use_said(found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
     """Say what each arm with a context gains from it."""
-    of_arm = {arm: methods[ESTIMATE] for arm, methods in found.items()}
+    of_arm = {arm: methods[CONTEXT] for arm, methods in found.items()}
     parts = []
-    for arm in ARMS:
-        if arm == "1":
-            continue
+    for arm in (str(chunks) for chunks in CONTEXTS if chunks > 1):
         side, columns = ("theirs", next(iter(of_arm.values()))) if arm == str(PAPER) else ("ours", of_arm[arm])
         gains = (
-            f"{interval(student(columns[figure][side]), digits=3)} dB from noise {sigma:g}"
-            for figure, sigma in zip(USE, SIGMAS, strict=True)
+            f"{interval(student(columns[figure][side]), digits=4)} of {kind}"
+            for figure, kind in zip(USE, OF, strict=True)
         )
         parts.append(f"context of {arm}: {', '.join(gains)}")
     return (
-        "Use of the context, error of one-step estimates of a chunk with the chunks before it (the original under "
-        f"noise {BEFORE:g}) less alone, over seeds: {'; '.join(parts)}."
+        "Use of the context: energy score of a chunk generated in one step with the chunks before it (the original "
+        f"under noise {BEFORE:g}), less alone, in shares of the original's norm, over seeds: {'; '.join(parts)}."
     )
 
 

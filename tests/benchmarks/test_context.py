@@ -47,15 +47,25 @@ def test_what_is_known_of_the_chunks_before_is_told(script: ModuleType) -> None:
     waveform = np.tile(period, 12)
     numbers = torch.arange(13.0)[:, None, None].expand(-1, CONFIG.num_embeddings, CONFIG.latent_dim)
     model = Copies()
-    errors = script.denoising_errors(model, waveform, numbers, first=3, chunks=5, seed=0)
+    spectra, magnitudes = script.energy_scores(model, waveform, numbers, first=3, chunks=5, seed=0)
     blocks = spectrogram.blocks(torch.from_numpy(waveform), CONFIG)
-    energy = float(spectrogram.analyze(blocks[5:6], CONFIG).square().mean())
-    noise = script.BEFORE**2 / energy
-    np.testing.assert_allclose(
-        errors, np.tile(10 * np.log10([1, noise, noise / 2]), (len(script.SIGMAS), 1)), atol=0.02
-    )
+    root_mean_square = float(spectrogram.analyze(blocks[5:6], CONFIG).square().mean().sqrt())
+    # draws lie a noise from the original and sqrt(2) of it from each other
+    far = script.BEFORE / root_mean_square * (1 - np.sqrt(0.5))
+    np.testing.assert_allclose(spectra, [1, far, far / np.sqrt(2)], rtol=0.02)
+    assert magnitudes[0] == pytest.approx(1)
+    assert 0 < magnitudes[2] < magnitudes[1] < far
     for sigma, conditions in model.seen:
         assert (sigma[:, :-1] == script.BEFORE).all()
-        assert set(sigma[:, -1].tolist()) < set(script.SIGMAS)
+        assert (sigma[:, -1] == CONFIG.sigma_max).all()
         assert [window[-1] for window in conditions] == [3, 5, 7, 9, 11]
         assert all(np.diff(window).tolist() == [1] * (len(window) - 1) for window in conditions)
+
+
+def test_the_right_distribution_scores_best(script: ModuleType, rng: np.random.Generator) -> None:
+    target = torch.from_numpy(rng.normal(size=(50, 400)))
+    draws = torch.from_numpy(rng.normal(size=(4, 50, 400)))
+    scores = {scale: script._energy_score(scale * draws, target) for scale in (0.0, 0.5, 1.0, 1.5)}
+    assert min(scores, key=scores.__getitem__) == 1.0
+    assert scores[0.0] == pytest.approx(1)
+    assert scores[1.0] == pytest.approx(np.sqrt(0.5), abs=0.01)

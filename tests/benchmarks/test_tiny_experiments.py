@@ -54,7 +54,7 @@ def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> Non
             method: {figure: of_pieces(mean + 0.001 * seed * (arm == "4"), seed) for figure in figures}
             for method, figures in {
                 **dict.fromkeys(script.METHODS, script.TITLES),
-                script.ESTIMATE: script.ERROR | script.USE,
+                script.CONTEXT: script.SCORES | script.USE,
             }.items()
         }
         for arm, mean in means.items()
@@ -69,8 +69,8 @@ def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> Non
     assert "nothing follows" not in said[0]
     assert script.sentence("1", found["1"]["single-step"], high).count("nothing follows") == 2
     use = script.use_said(found)  # pieces have 0 to 5, seeds 0 to .02
-    assert "context of 2: 2.910 [2.885, 2.935] dB from noise 1," in use
-    assert "context of 4: 2.911 [" in use
+    assert "context of 2: 2.9100 [2.8852, 2.9348] of spectra," in use
+    assert "context of 4: 2.9110 [" in use
 
 
 @pytest.mark.parametrize("script", ["causal_mask"], indirect=True)
