@@ -2,8 +2,8 @@
 
 The energy score of draws X of a chunk y is E|X - y| - E|X - X'| / 2 (Gneiting and Raftery 2007, *Strictly Proper
 Scoring Rules, Prediction, and Estimation*): lowest, in the mean, where the draws have the distribution of what they
-stand for. An error alone would favour a mean of all chunks over a chunk that could be the right one. It is taken of spectra and
-of their magnitudes: which phase is right matters where chunks meet and is beyond little trained decoders.
+stand for. An error alone would favour a mean of all chunks over a chunk that could be the right one. It is taken of
+spectra and of their magnitudes: phases matter where chunks meet, and are beyond little trained decoders.
 """
 
 from __future__ import annotations

@@ -331,9 +331,9 @@ def use_said(found: Mapping[str, Any], *, trained: bool) -> list[str]:
         for kind, one in found["compared"].items()
     ]
     return [
-        f"Use of the context, {found['before']} before (the original under noise {BEFORE:g}), in a chunk generated in one "
-        f"step: by {', by '.join(said)}{noise}. Energy scores, in shares of the original's norm: 0 is the original, 1 "
-        "silence; of spectra, .71 has the right power in every bin and phases at random.",
+        f"Use of the context, {found['before']} before (the original under noise {BEFORE:g}), in a chunk generated in "
+        f"one step: by {', by '.join(said)}{noise}. Energy scores, in shares of the original's norm: 0 is the "
+        "original, 1 silence; of spectra, .71 has the right power in every bin and phases at random.",
         table(["", "alone", "with the context, less alone"], rows),
     ]
 
