@@ -212,7 +212,7 @@ def summary(results: dict[str, Any], trained: str) -> str:
         f"Decoded: {len(results['clips'])} excerpts of {results['seconds']:g} s, each of another held-out "
         f"piece. Switched off: over shares {FADE[0]:g} to {FADE[1]:g} of training. {awake(results['woken'])}The paper "
         "states the question, and no figures.",
-        sentence(found) + given_up(results["runs"], (KEPT, OFF)),
+        sentence(found, results["floor"]) + given_up(results["runs"], (KEPT, OFF)),
         comparison_table(["", KEPT, OFF], [([TITLES[name]], one) for name, one in found.items()]),
         floor_line(results["floor"]),
         apart_from_the_start(results),
@@ -244,14 +244,16 @@ def awake(woken: Sequence[Mapping[str, float] | None]) -> str:
     )
 
 
-def sentence(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """The answer, as far as the seeds go."""
+def sentence(found: Mapping[str, Mapping[str, Any]], floor: Mapping[str, float]) -> str:
+    """The answer, as far as the seeds and the decoders go."""
     answers = []
     for name, better in ((FAD, -1), (PITCH, 1)):
         if name in found:
             one = found[name]
             verdict = "not told apart by these seeds"
-            if told(one):
+            if name == FAD and min(np.mean(one["ours"]), np.mean(one["theirs"])) >= floor["fad"]:
+                verdict = "both no nearer than the floor, so that nothing follows"
+            elif told(one):
                 verdict = f"{KEPT} is {'better' if better * one['seeds']['estimate'] > 0 else 'worse'}"
             answers.append(f"{TITLES[name]} {interval(one['seeds'], digits=3)}, {verdict}")
     seeds = len(found[FAD]["ours"])

@@ -43,7 +43,9 @@ def test_the_explicit_loss_kept_is_compared_with_it_switched_off(script: ModuleT
     assert found[script.FAD]["seeds"]["estimate"] == pytest.approx(-0.49)
     assert found[script.FAD]["pieces"] is None
     assert found["two-step, si_sdr"]["pieces"]["estimate"] == pytest.approx(-0.5)
-    assert "kept is better" in script.sentence(found)
+    said = [script.sentence(found, {"fad": floor}) for floor in (2.0, 0.5)]
+    assert ["kept is better" in one for one in said] == [True, False]
+    assert ["nothing follows" in one for one in said] == [False, True]
 
 
 @pytest.mark.parametrize("script", ["context_length"], indirect=True)
