@@ -139,6 +139,13 @@ def log_magnitude(spectrogram: Tensor, config: ModelConfig) -> Tensor:
     return torch.log1p(10 * magnitude) / 4
 
 
+def with_phases_of(spectrogram: Tensor, other: Tensor, config: ModelConfig) -> Tensor:
+    """The magnitudes of one spectrogram with the phases of another, both [..., 2 * channels, bins, frames]."""
+    magnitudes, phases = to_complex(spectrogram, config).abs(), to_complex(other, config).angle()
+    parts = _compress(torch.view_as_real(torch.polar(magnitudes, phases)), config)  # (..., c, bins, frames, 2)
+    return parts.movedim(-1, -3).flatten(-4, -3).contiguous()
+
+
 def synthesis_window(config: ModelConfig) -> Tensor:
     """The least-squares inverse of the analysis window: w / sum of the w^2 that overlap at each sample."""
     window = torch.hann_window(config.n_fft)

@@ -45,6 +45,7 @@ class TrainingConfig:
     # Consistency loss (arXiv 2310.14189, as the trainer of arXiv 2408.06500 has it)
     consistency_weight: float = 1.0
     consistency_from: float = 0.0  # share of training before which the consistency network rests
+    phase_until: float = 0.0  # share until which the target has the original's magnitudes and the noisy input's phases
     easy_until: float = 0.0  # share until which the noise step shrinks geometrically from "all" (arXiv 2406.14548)
     step_exponents: tuple[float, float] = (1.0, 3.0)  # dt = 0.1^e on the noise schedule, e rising over the rest
     noise_mean: float = -1.1  # of log sigma
@@ -81,6 +82,7 @@ class TrainingConfig:
                 raise ConfigError(f"{name} must be above 0: {getattr(self, name)}")
         for name in (
             "consistency_from",
+            "phase_until",
             "easy_until",
             "summary_noise_by",
             "explicit_rest",

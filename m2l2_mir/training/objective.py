@@ -198,7 +198,12 @@ class Objective(nn.Module):
     def _consistency(
         self, clean: Tensor, latents: Tensor, features: list[Tensor], noise: Noise, kind: str, size: float
     ) -> tuple[Tensor, Tensor]:
-        """Pseudo-Huber distance between the estimates from two noise levels, each chunk, over the levels' distance."""
+        """Pseudo-Huber distance between the estimates from two noise levels, each chunk, over the levels' distance.
+
+        Of kind "phase", the distance from the clean magnitudes with the phases of the noisy input. From much noise the
+        best estimate of a clean chunk is silence, and a network learns that first; this target is as loud as the
+        chunk, and the clean chunk itself where there is little noise.
+        """
         config = self.model.config
         high = noise_levels(noise.log_sigma.to(clean.device), self.config, config)
         if kind == "position":
@@ -217,7 +222,11 @@ class Objective(nn.Module):
             )
 
         student = estimate(high)
-        if kind == "clean":
+        distance: Tensor | float = high - low
+        if kind == "phase":
+            teacher = spectrogram.with_phases_of(clean, consistency.add_noise(clean, field, high), config)
+            distance = 1.0
+        elif kind == "clean":
             teacher = clean
         else:
             with torch.no_grad():
@@ -225,7 +234,7 @@ class Objective(nn.Module):
         size_of_chunk = math.prod(config.spectrogram_shape)
         constant = HUBER * math.sqrt(size_of_chunk)
         squared = (student.float() - teacher.float()).square().flatten(2).sum(2)
-        per_chunk = ((squared + constant**2).sqrt() - constant) / (high - low)
+        per_chunk = ((squared + constant**2).sqrt() - constant) / distance
         return per_chunk.flatten() / math.sqrt(size_of_chunk), high.flatten()
 
 

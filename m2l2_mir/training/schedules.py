@@ -53,8 +53,9 @@ def consistency_step(step: int, config: TrainingConfig) -> tuple[str, float]:
 
     Returns
     -------
-    kind : {"off", "clean", "share", "position"}
-        No consistency loss yet; the clean signal is the target; the lower level is a share of the upper one; or it
+    kind : {"off", "phase", "clean", "share", "position"}
+        No consistency loss yet; the target has the clean signal's magnitudes and the noisy one's phases; the clean
+        signal is the target; the lower level is a share of the upper one; or it
         lies a fixed distance below on the noise schedule.
     size : float
         1 - sigma_lo / sigma_hi for "share"; dt for "position".
@@ -62,11 +63,14 @@ def consistency_step(step: int, config: TrainingConfig) -> tuple[str, float]:
     share = step / config.steps
     if config.consistency_weight == 0 or share < config.consistency_from:
         return "off", 0.0
+    if share < config.phase_until:
+        return "phase", 0.0
+    begun = max(config.consistency_from, config.phase_until)
     if share < config.easy_until:
-        done = (share - config.consistency_from) / (config.easy_until - config.consistency_from)
+        done = (share - begun) / (config.easy_until - begun)
         stage = int(done * EASY_STAGES)
         return ("clean", 1.0) if stage == 0 else ("share", 0.5**stage)
-    begun = max(config.consistency_from, config.easy_until)
+    begun = max(begun, config.easy_until)
     done = (share - begun) / max(1e-9, 1 - begun)
     first, last = config.step_exponents
     return "position", 0.1 ** (first + (last - first) * done)

@@ -86,6 +86,19 @@ def test_log_magnitude_is_that_of_the_plain_spectrum(rng):
     torch.testing.assert_close(parts["component"], parts["polar"], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("transform", ["component", "polar"])
+def test_phases_of_another(rng, transform):
+    config = BASE.replace(amplitude_transform=transform)
+    of, other = (spectrogram.analyze(spectrogram.blocks(music(40_000, 2, rng), config), config) for _ in range(2))
+    mixed = spectrogram.with_phases_of(of, other, config)
+    parts = [spectrogram.to_complex(each, config) for each in (mixed, of, other)]
+    torch.testing.assert_close(parts[0].abs(), parts[1].abs(), atol=1e-4, rtol=1e-4)
+    loud = parts[1].abs() > 1e-2
+    turned = torch.polar(torch.ones(()), parts[0].angle() - parts[2].angle())[loud]
+    torch.testing.assert_close(turned, torch.ones_like(turned), atol=1e-3, rtol=0)
+    torch.testing.assert_close(spectrogram.with_phases_of(of, of, config), of, atol=1e-4, rtol=1e-4)
+
+
 def test_ten_minutes_stream_through_in_bounded_memory():
     config = BASE
     n = 600 * config.sample_rate

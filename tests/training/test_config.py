@@ -96,6 +96,12 @@ def test_the_consistency_step_shrinks_from_all() -> None:
     assert consistency_step(600, config) == ("position", pytest.approx(0.1))
     assert consistency_step(999, config)[1] == pytest.approx(0.001, rel=0.02)
     assert consistency_step(0, recipe()) == ("position", pytest.approx(0.1))
+    config = recipe(phase_until=0.4, easy_until=0.6)
+    assert consistency_step(399, config) == ("phase", 0.0)
+    assert consistency_step(400, config) == ("clean", 1.0)
+    config = recipe(phase_until=0.5)
+    assert consistency_step(499, config)[0] == "phase"
+    assert consistency_step(500, config) == ("position", pytest.approx(0.1))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +111,7 @@ def test_the_consistency_step_shrinks_from_all() -> None:
         ({"consistency_weight": 0.0}, "nothing to learn from"),
         ({"explicit_fade": (0.9, 0.1)}, "two rising shares"),
         ({"easy_until": 2.0}, "must lie in 0 to 1"),
+        ({"phase_until": -0.1}, "must lie in 0 to 1"),
     ],
 )
 def test_impossible_values_are_told(changes: dict[str, object], message: str) -> None:

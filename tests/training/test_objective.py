@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
+from torch import Tensor
 
+from m2l2_mir.model import consistency, spectrogram
 from m2l2_mir.model.checkpoint import random_model
 from m2l2_mir.model.consistency import sigma_at
 from m2l2_mir.training.objective import Objective, noise_levels
@@ -51,3 +55,23 @@ def test_noise_levels_are_those_of_weighted_positions_or_lognormal_and_clamped()
     inside = (clamped > config.sigma_min * 1.02) & (clamped < config.sigma_max)
     torch.testing.assert_close(clamped.log()[inside], (2.0 * drawn - 1.1)[inside], atol=1e-4, rtol=0)
     assert float((clamped == config.sigma_max).float().mean()) > 0.5 * math.erfc((math.log(80) + 1.1) / 2 / 2**0.5) / 2
+
+
+def test_magnitudes_with_the_phases_of_the_noise_are_learnt_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = recipe(consistency_from=0.0, phase_until=0.5, noise_mean=4.0)
+    objective = Objective(random_model(config.model_config, 0), config)
+    model = config.model_config
+    ids = [0, 1]
+    audio = Tones().batch(ids, model.context_chunks * model.chunk_samples + model.overlap, torch.device("cpu"))
+    blocks = audio.unfold(-1, model.chunk_samples + model.overlap, model.chunk_samples).transpose(1, 2).flatten(0, 1)
+    clean = spectrogram.analyze(blocks, model).unflatten(0, (2, -1))
+
+    def losses(estimate: Callable[[Tensor, Tensor], Tensor]) -> float:
+        monkeypatch.setattr(consistency, "denoise", lambda network, x, sigma, config: estimate(x, sigma))
+        return float(objective(audio, noise_of(ids, 0, config), 0).consistency.max())
+
+    def as_loud(x: Tensor, sigma: Tensor) -> Tensor:
+        return spectrogram.with_phases_of(clean, x, model)
+
+    wrong = [lambda x, sigma: torch.zeros_like(x), lambda x, sigma: x, lambda x, sigma: 0.5 * as_loud(x, sigma)]
+    assert losses(as_loud) < 1e-3 * min(losses(each) for each in wrong)
