@@ -17,7 +17,7 @@ import pandas as pd
 from _held_out import Clip, listen
 
 from m2l2_mir.durable import cache_home, write_durably
-from m2l2_mir.errors import MissingExtraError
+from m2l2_mir.errors import ConfigError, MissingExtraError
 from m2l2_mir.model.checkpoint import load_model, random_model, save_model
 from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.recipe import from_mapping
@@ -31,7 +31,7 @@ from m2l2_mir.training.monitors import TrainingStopped
 from m2l2_mir.training.quick_probes import QuickProbes
 from m2l2_mir.training.recordings import recordings_of
 from m2l2_mir.training.run import WEIGHTS
-from m2l2_mir.training.state import STATE, read_history
+from m2l2_mir.training.state import STATE, read_history, resumed_history
 
 MIX = {"*renders*": 0.4, "*": 0.6}
 STOPPED = "stopped.txt"  # in the folder of a run that training gave up
@@ -50,6 +50,8 @@ TINY = ModelConfig.preset("m2l2-tiny").replace(
 POSITIONS = "consistency.transformer.positions"  # the only weights whose number depends on the context
 ENCODER_STEPS, DECODER_STEPS = 1000, 1500
 CHUNKS = 16  # in a step of the decoder's stage, whatever the context
+# In so short a stage `low-budget-decoder` leaves a decoder all but silent: see docs/training-trials.md.
+SHORT_DECODER = {"phase_until": 0.7, "easy_until": 0.0, "noise_mean": 1.5, "noise_std": 2.0}
 
 
 # Options
@@ -139,6 +141,8 @@ def one_run(
 ) -> dict[str, Any]:
     """Train one model, or what is left of it, and return what was measured at its end.
 
+    A run of another recipe in the folder ends the script.
+
     Parameters
     ----------
     out
@@ -153,6 +157,7 @@ def one_run(
     dict
         The last row of its metrics, ``seconds`` and ``device``.
     """
+    require_same(out, config)
     started = (out / STATE).exists()
     given_up = out / STOPPED
     if not given_up.exists() and (not started or read_history(out)["stretches"][-1]["to_step"] < config.steps):
@@ -191,13 +196,21 @@ def heard(config: TrainingConfig, corpus: Corpus) -> CorpusBatches:
     )
 
 
-def require_length(run: Path, steps: int) -> None:
-    """Refuse a run of another length: what depends on the share of training, as its learning rate, would differ."""
-    if (run / STATE).exists():
-        planned = {stretch["of"] for stretch in read_history(run)["stretches"]}
-        if planned != {steps}:
-            others = ", ".join(map(str, sorted(planned - {steps})))
-            raise SystemExit(f"{run} was planned for {others} steps, not {steps}; give that --steps or another --work")
+def require_same(run: Path, config: TrainingConfig) -> None:
+    """Refuse a run of another recipe or length: what depends on the share of training, as its rate, would differ."""
+    if not (run / STATE).exists():
+        return
+    history = read_history(run)
+    try:
+        resumed_history(run, config, history["data"])
+    except ConfigError as error:
+        raise SystemExit(f"{error}; here: give another --work") from error
+    planned = {stretch["of"] for stretch in history["stretches"]}
+    if planned != {config.steps}:
+        others = ", ".join(map(str, sorted(planned - {config.steps})))
+        raise SystemExit(
+            f"{run} was planned for {others} steps, not {config.steps}; give that --steps or another --work"
+        )
 
 
 def metrics_of(run: Path) -> pd.DataFrame:
@@ -228,9 +241,9 @@ def decoder_arms(
 ) -> list[dict[str, Any]]:
     """Train an encoder for each seed and kind of latents, then each arm's decoder for its encoder.
 
-    Two stages, as the shipped model has them, shortened: `low-budget`, then `low-budget-decoder`, in which the encoder
-    stays as it is: arms of a seed with the same kind of latents decode the same ones. A step has as many chunks in
-    every arm.
+    Two stages, as the shipped model has them, shortened: `low-budget`, then `low-budget-decoder` changed by
+    `SHORT_DECODER`, in which the encoder stays as it is: arms of a seed with the same kind of latents decode the same
+    ones. A step has as many chunks in every arm.
 
     Returns
     -------
@@ -249,6 +262,7 @@ def decoder_arms(
                 runs.append(run)
             recipe = dataclasses.replace(
                 TrainingConfig.load("low-budget-decoder"),
+                **SHORT_DECODER,
                 model=model_file(config, work),
                 latents=config.latents,
                 steps=second,
@@ -258,7 +272,6 @@ def decoder_arms(
                 seed=seed,
             )
             folder = work / f"{config.name.removeprefix('m2l2-tiny-')}-{seed}"
-            require_length(folder, second)
             begin = moved(encoders[config.latents], config, work / f"{folder.name}-begin.safetensors", seed)
             found = one_run(folder, recipe, corpus, options.device, init_from=begin, watched=not options.quick)
             runs.append({"arm": arm, "seed": seed, "weights": folder / WEIGHTS} | found)
@@ -280,7 +293,6 @@ def encoder_run(
         seed=seed,
     )
     folder = work / (f"encoder-{seed}" if shared else f"encoder-{latents}-{seed}")
-    require_length(folder, steps)
     found = one_run(folder, recipe, corpus, options.device, watched=not options.quick)
     return {"arm": "encoder" if shared else f"encoder ({latents})", "seed": seed, "weights": folder / WEIGHTS} | found
 

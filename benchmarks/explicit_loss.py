@@ -46,7 +46,6 @@ from _trained import (
     model_file,
     monitors,
     one_run,
-    require_length,
     split_corpus,
     work_folder,
 )
@@ -123,7 +122,6 @@ def read_options() -> argparse.Namespace:
 def train_arm(options: argparse.Namespace, work: Path, corpus: Corpus, arm: str, seed: int) -> dict[str, Any]:
     """Train an arm; it may collapse, which ends it."""
     folder = run_folder(work, arm, seed)
-    require_length(folder, options.steps)
     found = one_run(
         folder,
         recipe_of(arm, seed, options.steps, model_file(TINY, work), mix_of(corpus)),

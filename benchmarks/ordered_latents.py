@@ -2,8 +2,8 @@
 
 The arms of a seed have the same data in the same order, the same steps in both stages, as many floats a second and
 decoders of the same size, and start alike as far as they have weights in common. Tiny models: each arm trains an
-encoder (recipe `low-budget`, shortened), then a decoder for it (`low-budget-decoder`, shortened), as the shipped models
-were trained. Held-out excerpts are decoded single-step and two-step, and the arms are compared excerpt by excerpt:
+encoder (recipe `low-budget`, shortened), then a decoder for it (`low-budget-decoder`, shortened and so changed, see
+_trained.py). Held-out excerpts are decoded single-step and two-step, and the arms are compared excerpt by excerpt:
 log-spectral distance, SI-SDR, ViSQOL where it is installed; FAD and KAD on log-mel statistics seed by seed.
 
 The sentence goes by the log-spectral distance and FAD of single-step (little trained decoders lose by every further

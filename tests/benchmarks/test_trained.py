@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 from argparse import Namespace
@@ -79,7 +80,8 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
         reached = config.steps if given["resume"] else 4
         (out / "state.safetensors").touch()
         stretch = {"to_step": reached, "of": 10, "seconds": 2.5, "device": "CPU"}
-        (out / "run.json").write_text(json.dumps({"stretches": [stretch]}))
+        history = {"recipe": config.to_dict(), "model": config.model_config.to_dict(), "data": {}}
+        (out / "run.json").write_text(json.dumps({**history, "stretches": [stretch]}))
         (out / "metrics.csv").write_text(f"step,total\n{reached},0.5\n")
         if config.name == "collapsing":
             raise TrainingStopped("the latents have collapsed")
@@ -91,10 +93,13 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
         found = script.one_run(tmp_path / "steady", recipe, corpus, "cpu")
         assert found == {"step": 10, "total": 0.5, "seconds": 2.5, "device": "CPU"}
     assert [call["resume"] for call in calls] == [False, True]
-    script.require_length(tmp_path / "steady", 10)
-    script.require_length(tmp_path / "none", 10)
-    with pytest.raises(SystemExit, match="planned for 10 steps, not 9"):
-        script.require_length(tmp_path / "steady", 9)
+    for changes, said in (
+        ({"steps": 9}, "planned for 10 steps, not 9"),
+        ({"seed": 1}, "seed: 0 there, 1 here.*--work"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            script.one_run(tmp_path / "steady", dataclasses.replace(recipe, **changes), corpus, "cpu")
+    assert len(calls) == 2
 
     recipe = TrainingConfig(name="collapsing", model="m2l2-tiny", steps=10, batch_size=2)
     with pytest.raises(TrainingStopped):
