@@ -5,7 +5,8 @@ Tiny models: each seed trains one encoder (recipe `low-budget`, shortened), then
 (`low-budget-decoder`, shortened and so changed, see _trained.py), which begin with the same weights and decode the same
 latents. Held-out excerpts are decoded by every method. Figures are those of chunk_boundaries.py: SI-SDR, log-spectral
 distance and excess flux where chunks meet less those inside chunks, and the drift of level and log-spectral distance
-beyond decoding chunk by chunk. A model without the mask has seldom heard a chunk alone, so that this reference of its drift is a poorer one.
+beyond decoding chunk by chunk. A model without the mask has seldom heard a chunk alone, so that this reference of its
+drift is a poorer one.
 
 The sentence goes by the log-spectral distance of two-step decoding, in which a chunk is refined beside the next one,
 where chunks meet less inside: mask less none, over seeds. Finished runs stay in --work, which context_length.py can

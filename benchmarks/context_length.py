@@ -4,9 +4,9 @@ The consistency network sees `context_chunks` chunks at a time, each its predece
 each seed trains one encoder (recipe `low-budget`, shortened), then a decoder for each context (`low-budget-decoder`,
 shortened and so changed, see _trained.py), which begin with the same weights as far as they have them in common and
 decode the same latents. A step hears as many chunks in each arm: 16 windows of 1, 8 of 2, 4 of 4. Held-out minutes are
-decoded single-step and two-step. Two-step, a chunk is refined as often as it is context, so that contexts differ in that too; with a context of
-1 both methods are the same, each chunk alone. The sentences go by single-step, in which the context alone differs. A
-longer context costs more time, as each new chunk is decoded together with all of it.
+decoded single-step and two-step. Two-step, a chunk is refined as often as it is context, so that contexts differ in
+that too; with a context of 1 both methods are the same, each chunk alone. The sentences go by single-step, in which the
+context alone differs. A longer context costs more time, as each new chunk is decoded together with all of it.
 
 Measured against the same analysis of the original (_coherence.py): beats, tempo and key kept, and how steady tempo and
 key are beside the original's; and where chunks meet (chunk_boundaries.py): log-spectral distance and excess flux less
