@@ -65,6 +65,27 @@ def compared(ours: ArrayLike, theirs: ArrayLike) -> dict[str, Any]:
     }
 
 
+def beyond_floor(values: ArrayLike, floor: ArrayLike, *, better: int = 1) -> dict[str, float]:
+    """By how much an arm is better than a floor, with an interval over pieces.
+
+    Parameters
+    ----------
+    values : array-like [seeds, pieces]
+    floor : array-like [pieces]
+    better
+        1 where more is better, -1 where less is.
+    """
+    by_piece = np.asarray(values, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        found = cluster_bootstrap(better * (by_piece.mean(axis=0) - np.asarray(floor, dtype=np.float64)))
+    return {name: float(getattr(found, name)) for name in ("estimate", "low", "high")}
+
+
+def at_the_floor(sides: Mapping[str, Mapping[str, float]]) -> bool:
+    """Whether neither arm is told to be better than its floor, by what :func:`beyond_floor` gives of each."""
+    return all(not side["low"] > 0 for side in sides.values())
+
+
 def means(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean over the pieces of each seed [seeds, pieces]; nan where there is none."""
     count = np.isfinite(values).sum(axis=1)

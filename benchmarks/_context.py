@@ -3,7 +3,8 @@
 The energy score of draws X of a chunk y is E|X - y| - E|X - X'| / 2 (Gneiting and Raftery 2007, *Strictly Proper
 Scoring Rules, Prediction, and Estimation*): lowest, in the mean, where the draws have the distribution of what they
 stand for. An error alone would favour a mean of all chunks over a chunk that could be the right one. It is taken of
-spectra and of their magnitudes: phases matter where chunks meet, and are beyond little trained decoders.
+what the network gives, before it is turned into audio: of spectra, of their magnitudes, as phases are beyond little
+trained decoders, and of the magnitudes of the first frames, which the chunk before has most to tell of.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from torch import Tensor
 
 from m2l2_mir.model import consistency, spectrogram
 from m2l2_mir.model.autoencoder import Music2Latent2
+from m2l2_mir.model.config import ModelConfig
 from m2l2_mir.model.decoding import SeededNoise
 
 BEFORE = 0.4  # noise on the chunks before, as in decoding
 CHUNKS = 24  # of a recording
 DRAWS = 4  # of each
-OF = ("spectra", "magnitudes")
+FIRST = 4  # frames
+OF = ("spectra", "magnitudes", "first magnitudes")
 
 
 @torch.no_grad()
@@ -44,9 +47,10 @@ def energy_scores(
 
     Returns
     -------
-    [2, context_chunks]
-        Of spectra and of magnitudes (`OF`), with none, one, ... chunks before, in shares of the originals' norm: 0 is
-        the original itself, 1 silence; of spectra, .71 the right power in every bin with phases at random.
+    [kinds, context_chunks]
+        Of spectra, of magnitudes and of those of the first frames (`OF`), with none, one, ... chunks before, in shares
+        of the originals' norm: 0 is the original itself, 1 silence; of spectra, .71 the right power in every bin with
+        phases at random.
     """
     config = model.config
     blocks = spectrogram.blocks(torch.from_numpy(waveform), config)
@@ -69,13 +73,15 @@ def energy_scores(
             noisy = consistency.add_noise(known, field, levels)
             drawn.append(model.denoise(noisy, levels, of_windows)[:, -1].cpu())
         estimated = torch.stack(drawn)
-        scores[:, before] = _energy_score(estimated, target), _energy_score(_magnitudes(estimated), _magnitudes(target))
+        kinds = zip(_kinds(estimated, config), _kinds(target, config), strict=True)
+        scores[:, before] = [_energy_score(*kind) for kind in kinds]
     return scores
 
 
-def _magnitudes(spectra: Tensor) -> Tensor:
-    """[..., 2 * channels, bins, frames], real and imaginary parts in turn -> [..., channels, bins, frames]."""
-    return spectra.unflatten(-3, (-1, 2)).norm(dim=-3)
+def _kinds(spectra: Tensor, config: ModelConfig) -> list[Tensor]:
+    """What is scored, by `OF`, of [..., 2 * channels, bins, frames]; magnitudes are compressed as spectra are."""
+    magnitudes = spectrogram.to_complex(spectra, config).abs() ** config.amplitude_power
+    return [spectra, magnitudes, magnitudes[..., :FIRST]]
 
 
 def _energy_score(drawn: Tensor, target: Tensor) -> float:

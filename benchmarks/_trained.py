@@ -52,6 +52,10 @@ ENCODER_STEPS, DECODER_STEPS = 1000, 1500
 CHUNKS = 16  # in a step of the decoder's stage, whatever the context
 # In so short a stage `low-budget-decoder` leaves a decoder all but silent: see docs/training-trials.md.
 SHORT_DECODER = {"phase_until": 0.7, "easy_until": 0.0, "noise_mean": 1.5, "noise_std": 2.0}
+SHORT_DECODER_SAID = (
+    f"For {SHORT_DECODER['phase_until']:.0%} of its steps a decoder learns magnitudes alone, its phases being those of "
+    "the noise, by the consistency loss in the rest: continuous phases where chunks meet are hardly taught."
+)
 
 
 # Options
@@ -141,7 +145,7 @@ def one_run(
 ) -> dict[str, Any]:
     """Train one model, or what is left of it, and return what was measured at its end.
 
-    A run of another recipe in the folder ends the script.
+    A run of another recipe or of other data in the folder ends the script.
 
     Parameters
     ----------
@@ -157,7 +161,8 @@ def one_run(
     dict
         The last row of its metrics, ``seconds`` and ``device``.
     """
-    require_same(out, config)
+    batches = heard(config, corpus)
+    require_same(out, config, json.loads(json.dumps(batches.describe())))
     started = (out / STATE).exists()
     given_up = out / STOPPED
     if not given_up.exists() and (not started or read_history(out)["stretches"][-1]["to_step"] < config.steps):
@@ -165,7 +170,7 @@ def one_run(
         try:
             train(
                 config,
-                heard(config, corpus),
+                batches,
                 out,
                 held_out=CorpusBatches(aside, seed=config.seed, augmentation=no_augmentation()) if watched else None,
                 probes=probes,
@@ -196,13 +201,13 @@ def heard(config: TrainingConfig, corpus: Corpus) -> CorpusBatches:
     )
 
 
-def require_same(run: Path, config: TrainingConfig) -> None:
-    """Refuse a run of another recipe or length: what depends on the share of training, as its rate, would differ."""
+def require_same(run: Path, config: TrainingConfig, data: dict[str, Any]) -> None:
+    """Refuse a run of other data, another recipe or another length, on which its learning rate depends."""
     if not (run / STATE).exists():
         return
     history = read_history(run)
     try:
-        resumed_history(run, config, history["data"])
+        resumed_history(run, config, data)
     except ConfigError as error:
         raise SystemExit(f"{error}; here: give another --work") from error
     planned = {stretch["of"] for stretch in history["stretches"]}
@@ -260,22 +265,35 @@ def decoder_arms(
                 run = encoder_run(options, work, corpus, config.latents, seed, first)
                 encoders[config.latents] = run["weights"]
                 runs.append(run)
-            recipe = dataclasses.replace(
-                TrainingConfig.load("low-budget-decoder"),
-                **SHORT_DECODER,
-                model=model_file(config, work),
-                latents=config.latents,
-                steps=second,
-                warmup_steps=min(100, second),
-                batch_size=CHUNKS // config.context_chunks,
-                mix=mix_of(corpus),
-                seed=seed,
-            )
             folder = work / f"{config.name.removeprefix('m2l2-tiny-')}-{seed}"
             begin = moved(encoders[config.latents], config, work / f"{folder.name}-begin.safetensors", seed)
-            found = one_run(folder, recipe, corpus, options.device, init_from=begin, watched=not options.quick)
-            runs.append({"arm": arm, "seed": seed, "weights": folder / WEIGHTS} | found)
+            runs.append({"arm": arm, "seed": seed} | decoder_run(options, folder, corpus, config, begin, seed, second))
     return runs
+
+
+def decoder_run(
+    options: argparse.Namespace,
+    folder: Path,
+    corpus: Corpus,
+    config: ModelConfig,
+    begin: Path,
+    seed: int,
+    steps: int,
+) -> dict[str, Any]:
+    """Train a decoder for the encoder in the weights that it begins with."""
+    recipe = dataclasses.replace(
+        TrainingConfig.load("low-budget-decoder"),
+        **SHORT_DECODER,
+        model=model_file(config, folder.parent),
+        latents=config.latents,
+        steps=steps,
+        warmup_steps=min(100, steps),
+        batch_size=CHUNKS // config.context_chunks,
+        mix=mix_of(corpus),
+        seed=seed,
+    )
+    found = one_run(folder, recipe, corpus, options.device, init_from=begin, watched=not options.quick)
+    return {"weights": folder / WEIGHTS} | found
 
 
 def encoder_run(
@@ -323,10 +341,9 @@ def budget(runs: Sequence[Mapping[str, Any]], seeds: int) -> str:
     devices = ", ".join(sorted({run["device"] for run in runs}))
     return (
         f"Tiny models, trained for minutes: {model}, {seeds} seeds; {steps}; {minutes:.0f} minutes of training in all "
-        f"({devices}). "
-        "What they show need not hold for full-size models trained to the end. Intervals are of 95 %: over seeds, "
-        f"after Student, of {seeds}; over held-out pieces, for these very seeds. None is "
-        "corrected for the number of comparisons."
+        f"({devices}). {SHORT_DECODER_SAID} What they show need not hold for full-size models trained to the end. "
+        f"Intervals are of 95 %: over seeds, after Student, of {seeds}; over held-out pieces, for these very seeds. "
+        "None is corrected for the number of comparisons."
     )
 
 

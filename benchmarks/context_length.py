@@ -11,12 +11,12 @@ context alone differs. A longer context costs more time, as each new chunk is de
 Measured against the same analysis of the original (_coherence.py): beats, tempo and key kept, and how steady tempo and
 key are beside the original's; and where chunks meet (chunk_boundaries.py): log-spectral distance and excess flux less
 those inside. Two floors stand beside: the original of another piece, and noise with the piece's own mean spectrum,
-which keeps its key as far as that is in the spectrum. A decoder no better than these tells nothing about contexts. Each
+which keeps its key as far as that is in the spectrum. From decoders that are not told to be better than these, piece by
+piece, nothing follows about contexts (where chunks meet: that are no nearer than the noise inside chunks). Each
 context is compared with that of the paper, 2. The paper states the question and no figures.
 
 Does a decoder use its context at all? The energy score of a chunk generated in one step that knows the chunks before
-it, as they are in the original, less that of the same chunk alone (_context.py). Where this is nothing, no longer
-context can help what is decoded.
+it, as they are in the original, less that of the same chunk alone (_context.py).
 
     m2l2 corpus fetch free-music --out music
     m2l2 corpus fetch renders --out renders
@@ -27,11 +27,11 @@ context can help what is decoded.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from _arms import compared, comparison_table, student, told
+from _arms import at_the_floor, beyond_floor, compared, comparison_table, student, told
 from _coherence import FIGURES as COHERENCE
 from _coherence import Course, course, figures
 from _common import argument_parser, interval, machine, table, write_results
@@ -39,7 +39,7 @@ from _context import BEFORE, OF, energy_scores
 from _held_out import Waveform
 from _plots import save_figure
 from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
-from causal_mask import at_places
+from causal_mask import at_places, noise_inside
 from chunk_boundaries import measure
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -69,7 +69,11 @@ USE = {f"use, {kind}": f"energy score of {kind} with the context, less alone" fo
 SCORES = {f"score, {kind}": f"energy score of {kind} with the context" for kind in OF}
 CONTEXT = "context"  # where measured and compared figures have these
 OTHER, NOISE = "the original of another piece", "noise with the piece's mean spectrum"
-ASKED = ("beats", "key", "log_spectral_distance")  # what the sentences go by, of the first method
+ASKED = {  # what the sentences go by, of the first method: which figure has to be beyond the floor, and which way
+    "beats": ("beats", 1),
+    "key": ("key", 1),
+    "log_spectral_distance": ("log_spectral_distance_inside", -1),
+}
 
 Measured = dict[tuple[str, int], dict[str, dict[str, Any]]]  # (arm, seed) -> method -> figures, by piece
 
@@ -86,12 +90,13 @@ def main() -> None:
     measured: Measured = {
         (run["arm"], run["seed"]): decoded(run, pieces, originals, options.device) for run in runs if run["arm"] in ARMS
     }
+    least = floors(pieces, originals)
     results = {
         "clips": [{"piece": clip.piece, "start": clip.start} for clip in clips],
         "seconds": options.seconds,
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
-        "floors": floors(pieces, originals),
-        "compared": comparisons(measured, options.seeds),
+        "floors": least,
+        "compared": comparisons(measured, least, options.seeds),
         "measured": [
             {"arm": arm, "seed": seed, "method": method} | found
             for (arm, seed), methods in measured.items()
@@ -119,7 +124,7 @@ def decoded(
     """Decode all pieces by each method: coherence of each piece, and means of its boundaries."""
     model = load_model(run["weights"], device=device)
     latents = {name: model.encode(piece, model.config.sample_rate) for name, piece in pieces.items()}
-    found: dict[str, dict[str, Any]] = {CONTEXT: use_of_context(model, pieces, latents, run["seed"])}
+    found: dict[str, dict[str, Any]] = {CONTEXT: context_figures(model, pieces, latents, run["seed"])}
     for method in METHODS:
         heard: list[NDArray[np.floating]] = []
 
@@ -150,7 +155,7 @@ def decoded(
     return found
 
 
-def use_of_context(
+def context_figures(
     model: Music2Latent2, pieces: Mapping[str, Waveform], latents: Mapping[str, Tensor], seed: int
 ) -> dict[str, list[float]]:
     """Energy scores of generated chunks with the whole context, and what it takes off them, by piece."""
@@ -167,8 +172,13 @@ def use_of_context(
 # Comparison
 
 
-def comparisons(measured: Measured, seeds: int) -> dict[str, dict[str, dict[str, Any]]]:
-    """Each context less that of the paper, by method and figure."""
+def comparisons(
+    measured: Measured, floors: Mapping[str, Mapping[str, Sequence[float]]], seeds: int
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Each context less that of the paper, by method and figure.
+
+    What the sentences go by has ``beyond_floor``: by how much each side is better than the better of the floors.
+    """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     listed = {**dict.fromkeys(METHODS, TITLES), CONTEXT: SCORES | USE}
     for arm in ARMS:
@@ -180,11 +190,21 @@ def comparisons(measured: Measured, seeds: int) -> dict[str, dict[str, dict[str,
                     for side in (arm, str(PAPER))
                 )
                 columns[figure] = compared(this, paper)
+            for figure, (judged, better) in ASKED.items() if method in METHODS else ():
+                floor = max(
+                    (one[judged] for one in floors.values() if judged in one), key=lambda one: better * nanmean(one)
+                )
+                columns[figure]["beyond_floor"] = {
+                    side: beyond_floor(
+                        [measured[of, seed][method][judged] for seed in range(seeds)], floor, better=better
+                    )
+                    for side, of in (("ours", arm), ("theirs", str(PAPER)))
+                }
     return found
 
 
-def floors(pieces: Mapping[str, Waveform], originals: Mapping[str, Course]) -> dict[str, dict[str, float]]:
-    """Means of what is kept of each piece by the original of another, and by noise with its own mean spectrum."""
+def floors(pieces: Mapping[str, Waveform], originals: Mapping[str, Course]) -> dict[str, dict[str, list[float]]]:
+    """What is kept of each piece by the original of another, and by noise with its own mean spectrum."""
     courses = list(originals.values())
     rate = TINY.sample_rate
     instead = {
@@ -195,10 +215,16 @@ def floors(pieces: Mapping[str, Waveform], originals: Mapping[str, Course]) -> d
         ],
     }
     found = {name: [figures(*both) for both in zip(courses, those, strict=True)] for name, those in instead.items()}
-    return {
-        name: {figure: float(np.nanmean([one[figure] for one in of_pieces])) for figure in COHERENCE}
-        for name, of_pieces in found.items()
+    kept = {
+        name: {figure: [one[figure] for one in of_pieces] for figure in COHERENCE} for name, of_pieces in found.items()
     }
+    kept[NOISE]["log_spectral_distance_inside"] = noise_inside(pieces).tolist()
+    return kept
+
+
+def nanmean(values: Sequence[float]) -> float:
+    """Mean of what is there."""
+    return float(np.nanmean(values))
 
 
 # What to read
@@ -215,18 +241,18 @@ def summary(results: dict[str, Any], trained: str) -> str:
     ]
     speed = [[arm, *(f"{np.median(decoding_speeds(results, arm, method)):.1f}" for method in METHODS)] for arm in ARMS]
     kept = [
-        [TITLES[figure], *(f"{floor[figure]:.3f}" for floor in results["floors"].values())]
-        for figure in ("beats", "tempo", "key")
+        [TITLES[figure], *(f"{nanmean(of[figure]):.3f}" if figure in of else "" for of in results["floors"].values())]
+        for figure in ("beats", "tempo", "key", "log_spectral_distance_inside")
     ]
     return "\n\n".join(
         [
             trained,
             f"Decoded: {len(results['clips'])} excerpts of {results['seconds']:g} s, each of another held-out piece. "
             "The paper states the question, and no figures.",
-            *(sentence(arm, methods[METHODS[0]], results["floors"]) for arm, methods in found.items()),
+            *(sentence(arm, methods[METHODS[0]]) for arm, methods in found.items()),
             use_said(found),
             comparison_table(["context", "", "", "this context", f"context of {PAPER}"], lines),
-            "Floors: what else keeps of beats, tempo and key.",
+            "Floors: what else keeps of beats, tempo and key, and how near it is.",
             table(["", *results["floors"]], kept),
             "Decoding in times real time, median:",
             table(["context", *METHODS], speed),
@@ -240,7 +266,7 @@ def decoding_speeds(results: dict[str, Any], arm: str, method: Method) -> list[f
     return [speed for run in runs for speed in run["x_real_time"]]
 
 
-def sentence(arm: str, found: Mapping[str, Mapping[str, Any]], floors: Mapping[str, Mapping[str, float]]) -> str:
+def sentence(arm: str, found: Mapping[str, Mapping[str, Any]]) -> str:
     """The answer for one context, as far as the seeds and the decoders go."""
     parts = []
     for figure in ASKED:
@@ -248,11 +274,10 @@ def sentence(arm: str, found: Mapping[str, Mapping[str, Any]], floors: Mapping[s
         said = f"{TITLES[figure]} {interval(one['seeds'], digits=3)}"
         if not told(one):
             said += " (not told apart)"
-        least = max((floor[figure] for floor in floors.values() if figure in floor), default=-np.inf)
-        if max(np.mean(one["ours"]), np.mean(one["theirs"])) <= least:
-            said += " (both no better than the floor, so that nothing follows)"
+        if at_the_floor(one["beyond_floor"]):
+            said += " (neither told to be beyond the floor, so that nothing follows)"
         parts.append(said)
-    seeds = len(found[ASKED[0]]["ours"])
+    seeds = len(found["beats"]["ours"])
     return f"Context of {arm} less {PAPER}, {METHODS[0]}, {seeds} seeds: {'; '.join(parts)}."
 
 

@@ -47,7 +47,7 @@ def test_what_is_known_of_the_chunks_before_is_told(script: ModuleType) -> None:
     waveform = np.tile(period, 12)
     numbers = torch.arange(13.0)[:, None, None].expand(-1, CONFIG.num_embeddings, CONFIG.latent_dim)
     model = Copies()
-    spectra, magnitudes = script.energy_scores(model, waveform, numbers, first=3, chunks=5, seed=0)
+    spectra, magnitudes, first = script.energy_scores(model, waveform, numbers, first=3, chunks=5, seed=0)
     blocks = spectrogram.blocks(torch.from_numpy(waveform), CONFIG)
     root_mean_square = float(spectrogram.analyze(blocks[5:6], CONFIG).square().mean().sqrt())
     # draws lie a noise from the original and sqrt(2) of it from each other
@@ -55,6 +55,7 @@ def test_what_is_known_of_the_chunks_before_is_told(script: ModuleType) -> None:
     np.testing.assert_allclose(spectra, [1, far, far / np.sqrt(2)], rtol=0.02)
     assert magnitudes[0] == pytest.approx(1)
     assert 0 < magnitudes[2] < magnitudes[1] < far
+    np.testing.assert_allclose(first, magnitudes, rtol=0.1)  # noise is the same in all frames
     for sigma, conditions in model.seen:
         assert (sigma[:, :-1] == script.BEFORE).all()
         assert (sigma[:, -1] == CONFIG.sigma_max).all()

@@ -67,7 +67,8 @@ def test_configurations_come_back_from_their_file(script, tmp_path: Path) -> Non
 
 
 def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pieces = pd.DataFrame({"collection": ["a", "b"], "split": ["train", "validation"]})
+    facts = {"collection": ["a", "b"], "split": ["train", "validation"], "samples": [RATE, RATE], "licence": ["", ""]}
+    pieces = pd.DataFrame(facts)
     empty = np.zeros(0)
     corpus = Corpus(folder=tmp_path, sample_rate=RATE, key="", audio=empty, levels=empty, pieces=pieces, skipped=pieces)
     calls: list[dict] = []
@@ -80,7 +81,7 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
         reached = config.steps if given["resume"] else 4
         (out / "state.safetensors").touch()
         stretch = {"to_step": reached, "of": 10, "seconds": 2.5, "device": "CPU"}
-        history = {"recipe": config.to_dict(), "model": config.model_config.to_dict(), "data": {}}
+        history = {"recipe": config.to_dict(), "model": config.model_config.to_dict(), "data": batches.describe()}
         (out / "run.json").write_text(json.dumps({**history, "stretches": [stretch]}))
         (out / "metrics.csv").write_text(f"step,total\n{reached},0.5\n")
         if config.name == "collapsing":
@@ -99,6 +100,9 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
     ):
         with pytest.raises(SystemExit, match=said):
             script.one_run(tmp_path / "steady", dataclasses.replace(recipe, **changes), corpus, "cpu")
+    other = dataclasses.replace(corpus, key="other")
+    with pytest.raises(SystemExit, match="other data.*--work"):
+        script.one_run(tmp_path / "steady", recipe, other, "cpu")
     assert len(calls) == 2
 
     recipe = TrainingConfig(name="collapsing", model="m2l2-tiny", steps=10, batch_size=2)
