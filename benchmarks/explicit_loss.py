@@ -10,10 +10,13 @@ other loss reads the latents (the heads on the latents themselves, which the shi
 * never: the consistency loss alone from the first step, reported apart.
 
 All arms of a seed have the same steps, data, noise and learning rate; kept and switched off compute the same until the
-fade begins, which is looked at. Measured on held-out excerpts, single-step and two-step: log-spectral distance, SI-SDR,
-ViSQOL where it is installed, KAD and FAD on log-mel statistics; and of the latents: quick monitors of pitch and tempo,
-spread, effective rank. The sentence goes by FAD of single-step (little trained decoders lose by every further step, see
-docs/training-trials.md) and by the pitch monitor. The paper states the question and no figures.
+fade begins, which is looked at. Of the latents are measured quick monitors of pitch and tempo, spread, effective rank;
+the command for the probes is printed. A decoder trained for so few steps beside its encoder is all but silent, so that
+each encoder, as it is then, gets a second stage of the decoder (_trained.py), alike for all arms: what comes back is
+what the latents hold and that decoder can tell. Decoded are held-out excerpts, single-step and two-step: log-spectral
+distance, SI-SDR, ViSQOL where it is installed, KAD and FAD on log-mel statistics. The sentence goes by FAD of
+single-step (little trained decoders lose by every further step, see docs/training-trials.md) and by the pitch monitor.
+The paper states the question and no figures.
 
     m2l2 corpus fetch free-music --out music
     m2l2 corpus fetch renders --out renders
@@ -36,9 +39,11 @@ from _decoded import DECODED, METHODS, figures_of_clips, floor, floor_line, refe
 from _plots import save_figure
 from _trained import (
     CHUNKS,
+    DECODER_STEPS,
     TINY,
     add_options,
     budget,
+    decoder_run,
     heard,
     held_out_clips,
     metrics_of,
@@ -85,16 +90,18 @@ def main() -> None:
     corpus = split_corpus(options, TINY)
     clips = held_out_clips(options, corpus, TINY)
     runs = [train_arm(options, work, corpus, arm, seed) for seed in range(options.seeds) for arm in (KEPT, OFF, NEVER)]
+    decoders = [train_decoder(options, work, corpus, run) for run in runs]
     references = references_of(clips, TINY.sample_rate)
     measured: Measured = {
-        (run["arm"], run["seed"]): {**figures_of_clips(run, clips, references, options.device), **of_latents(run)}
-        for run in runs
+        (run["arm"], run["seed"]): {**figures_of_clips(decoder, clips, references, options.device), **of_latents(run)}
+        for run, decoder in zip(runs, decoders, strict=True)
     }
     results = {
         "clips": [{"piece": clip.piece, "start": clip.start} for clip in clips],
         "seconds": options.seconds,
         "fade": FADE,
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
+        "decoders": [{**run, "weights": run["weights"].parent.name} for run in decoders],
         "compared": comparisons(measured, options.seeds),
         "floor": floor(clips, references, TINY.sample_rate),
         "woken": [woken(work, seed, options.steps) for seed in range(options.seeds)],
@@ -102,7 +109,7 @@ def main() -> None:
         "measured": [{"arm": arm, "seed": seed, **found} for (arm, seed), found in measured.items()],
     }
     save_figure(options, draw(work, options.seeds))
-    write_results(options, facts, results, summary(results, budget(runs, options.seeds)))
+    write_results(options, facts, results, summary(results, budget([*runs, *decoders], options.seeds)))
 
 
 def read_options() -> argparse.Namespace:
@@ -132,6 +139,14 @@ def train_arm(options: argparse.Namespace, work: Path, corpus: Corpus, arm: str,
         may_stop=True,
     )
     return {"arm": arm, "seed": seed, "weights": folder / WEIGHTS} | found
+
+
+def train_decoder(options: argparse.Namespace, work: Path, corpus: Corpus, run: Mapping[str, Any]) -> dict[str, Any]:
+    """Train a decoder for the encoder of a run, which stays as it is."""
+    folder = work / f"{run_folder(work, run['arm'], run['seed']).name}-decoder"
+    steps = 20 if options.quick else DECODER_STEPS
+    found = decoder_run(options, folder, corpus, TINY, run["weights"], run["seed"], steps)
+    return {"arm": f"decoder of {run['arm']}", "seed": run["seed"]} | found
 
 
 def recipe_of(arm: str, seed: int, steps: int, model: str, mix: Mapping[str, float]) -> TrainingConfig:

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from _arms import compared, comparison_table, told
+from _arms import at_the_floor, beyond_floor, compared, comparison_table, told
 from _common import argument_parser, interval, machine, write_results
 from _decoded import DECODED, METHODS, figures_of_clips, floor, floor_line, references_of
 from _plots import save_figure
@@ -40,6 +40,7 @@ ARMS = {
 OF_TRAINING = {"held_out_consistency": "held-out consistency loss"}
 TITLES = {**DECODED, **OF_TRAINING}
 ASKED = ("log_spectral_distance", "fad")  # of the first method: what the sentence goes by
+NEARER = tuple(f"{method}, log_spectral_distance" for method in METHODS)  # held against the floor clip by clip
 
 Measured = dict[tuple[str, int], dict[str, Any]]  # (arm, seed) -> figures: numbers, and of clips [clips]
 
@@ -60,12 +61,13 @@ def main() -> None:
         for run in runs
         if run["arm"] in ARMS
     }
+    least = floor(clips, references, TINY.sample_rate)
     results = {
         "clips": [{"piece": clip.piece, "start": clip.start} for clip in clips],
         "seconds": options.seconds,
         "runs": [{**run, "weights": run["weights"].parent.name} for run in runs],
-        "compared": comparisons(measured, options.seeds),
-        "floor": floor(clips, references, TINY.sample_rate),
+        "compared": comparisons(measured, least, options.seeds),
+        "floor": least,
         "measured": [{"arm": arm, "seed": seed, **found} for (arm, seed), found in measured.items()],
     }
     save_figure(options, draw(results["compared"]))
@@ -83,13 +85,18 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def comparisons(measured: Measured, seeds: int) -> dict[str, Any]:
-    """Summary less ordered, of every figure that all runs have."""
+def comparisons(measured: Measured, floor: Mapping[str, Any], seeds: int) -> dict[str, Any]:
+    """Summary less ordered, of every figure that all runs have, and how far the spectra of both are beyond the floor."""
     found = {}
     for name in TITLES:
         if all(name in one for one in measured.values()):
             ours, theirs = (np.array([measured[arm, seed][name] for seed in range(seeds)]) for arm in ARMS)
             found[name] = compared(ours, theirs)
+            if name in NEARER:
+                found[name]["beyond_floor"] = {
+                    side: beyond_floor(values, floor["log_spectral_distance"], better=-1)
+                    for side, values in (("ours", ours), ("theirs", theirs))
+                }
     return found
 
 
@@ -111,13 +118,15 @@ def summary(results: dict[str, Any], trained: str) -> str:
     return "\n\n".join(parts)
 
 
-def sentence(found: Mapping[str, Mapping[str, Any]], floor: Mapping[str, float]) -> str:
+def sentence(found: Mapping[str, Mapping[str, Any]], floor: Mapping[str, Any]) -> str:
     """The answer, as far as the seeds and the decoders go."""
     answers = []
     for figure in ASKED:
         one = found[name := f"{METHODS[0]}, {figure}"]
         verdict = "not told apart by these seeds"
-        if min(np.mean(one["ours"]), np.mean(one["theirs"])) >= floor[figure]:
+        if name in NEARER and at_the_floor(one["beyond_floor"]):
+            verdict = "neither is told to be nearer than the floor, so that nothing follows"
+        elif name not in NEARER and min(np.mean(one["ours"]), np.mean(one["theirs"])) >= floor[figure]:
             verdict = "both no nearer than the floor, so that nothing follows"
         elif told(one):
             verdict = f"{SUMMARY if one['seeds']['estimate'] < 0 else ORDERED} is nearer to the original"

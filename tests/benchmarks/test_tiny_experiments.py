@@ -118,10 +118,12 @@ def test_summary_embeddings_are_compared_with_ordered_latents(script: ModuleType
         for arm, mean in ((script.SUMMARY, 1.0), (script.ORDERED, 3.0))
         for seed in range(SEEDS)
     }
-    found = script.comparisons(measured, SEEDS)
+    uneven = np.arange(PIECES) + 0.1 * np.cos(np.arange(PIECES))
+    floors = [{"fad": 100.0, "log_spectral_distance": least + uneven} for least in (100.0, 0.5)]
+    found, below = (script.comparisons(measured, floor, SEEDS) for floor in floors)
     assert set(found) == {nearer, fad}
     assert found[nearer]["pieces"]["estimate"] == pytest.approx(-1.99)
-    said = [script.sentence(found, {"fad": 100.0, "log_spectral_distance": least}) for least in (100.0, 1.0)]
+    said = [script.sentence(one, floor) for one, floor in zip((found, below), floors, strict=True)]
     assert [one.count("summary is nearer") for one in said] == [2, 1]
     assert ["nothing follows" in one for one in said] == [False, True]
 

@@ -101,7 +101,7 @@ def test_a_run_that_is_over_stays_as_it_is(script, tmp_path: Path, monkeypatch: 
         with pytest.raises(SystemExit, match=said):
             script.one_run(tmp_path / "steady", dataclasses.replace(recipe, **changes), corpus, "cpu")
     other = dataclasses.replace(corpus, key="other")
-    with pytest.raises(SystemExit, match="other data.*--work"):
+    with pytest.raises(SystemExit, match=r"other data.*--work"):
         script.one_run(tmp_path / "steady", recipe, other, "cpu")
     assert len(calls) == 2
 
