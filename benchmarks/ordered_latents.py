@@ -86,7 +86,7 @@ def read_options() -> argparse.Namespace:
 
 
 def comparisons(measured: Measured, floor: Mapping[str, Any], seeds: int) -> dict[str, Any]:
-    """Summary less ordered, of every figure that all runs have, and how far the spectra of both are beyond the floor."""
+    """Summary less ordered, of every figure that all runs have; of spectra also how far both are beyond the floor."""
     found = {}
     for name in TITLES:
         if all(name in one for one in measured.values()):
