@@ -37,8 +37,9 @@ def reconstruct(
         typer.Option(
             "--method",
             metavar="[two-step|single-step|parallel]",
-            help="two-step (default): each chunk is generated after the one before it, then refined with the one after "
-            "it; single-step: not refined; parallel: all chunks at once. Repeat it to compare, with a folder as --out.",
+            help="two-step (default): each chunk is generated after the one before it and refined once, as the next is "
+            "generated; single-step: not refined; parallel: all chunks at once. Repeat it to compare, with a folder as "
+            "--out.",
         ),
     ] = None,
     sigma_cond: Annotated[

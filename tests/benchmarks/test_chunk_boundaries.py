@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
+from m2l2_mir.errors import InputError
 from m2l2_mir.quality.boundaries import boundary_figures
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
@@ -79,8 +80,8 @@ def test_long_recordings_count_most(script: ModuleType, rng) -> None:
 
 
 def test_what_context_does_is_told_from_what_the_overlap_does(script: ModuleType) -> None:
-    def rising(rise: float) -> dict[str, dict[str, list]]:
-        inside = [[1.0 + piece] * 5 for piece in range(3)]
+    def rising(rise: float, more: float) -> dict[str, dict[str, list]]:
+        inside = [[1.0 + piece + more] * 5 for piece in range(3)]
         return {
             str(piece): {
                 "level": [0.0] * 5,
@@ -89,9 +90,23 @@ def test_what_context_does_is_told_from_what_the_overlap_does(script: ModuleType
             for piece in range(3)
         }
 
-    found = script.of_context(rising(0.5), rising(-0.2))  # both nearer or further by themselves
-    assert set(found) == set(script.FIGURES)
-    assert found["log_spectral_distance"]["estimate"] == pytest.approx(0.7)
+    found = script.of_context(rising(0.5, 0.3), rising(-0.2, 0.0))  # both nearer or further by themselves
+    assert all(set(of) == set(script.FIGURES) for of in found.values())
+    assert found["of_context"]["log_spectral_distance"]["estimate"] == pytest.approx(0.7)
+    assert found["inside_of_context"]["log_spectral_distance"]["estimate"] == pytest.approx(0.3)
+
+
+def test_a_model_that_takes_one_noise_level_has_no_use_of_context(script: ModuleType, capsys) -> None:
+    class OneLevel:
+        config = Namespace(context_chunks=2)
+
+    def refuse(*given: object, **named: object) -> None:
+        raise InputError("all chunks of a window have one noise level")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "energy_scores", refuse)
+        assert script.use_of_context(OneLevel(), {"a": np.zeros((1, 9))}, {"a": None}, 0) is None
+    assert "one noise level" in capsys.readouterr().err
 
 
 def test_the_longest_of_each_collection_are_taken(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

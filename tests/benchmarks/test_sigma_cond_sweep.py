@@ -38,7 +38,11 @@ def test_a_value_that_is_worse_is_told_apart(script: ModuleType) -> None:
     found = script.lowest(LEVELS, clips, sets, PIECES)
     assert (found["level"], found["told_apart"]) == (0.4, [0.6])
     assert set(found["rise"]) == {"0.0", "0.2", "0.6"}
-    assert told(script, found) == "fad_x of two-step is lowest at sigma_cond 0.4; told apart from it: 0.6, not 0, 0.2."
+    rises = [f"{found['rise'][level]['difference']:.3g}" for level in ("0.0", "0.6")]
+    assert told(script, found) == (
+        f"two-step: optimal at sigma_cond 0.4 by fad_x ({found['fad']:.4g}); the others lie {rises[0]} to {rises[1]} "
+        "above it; told apart from it: 0.6, not 0, 0.2."
+    )
 
 
 def test_equal_values_are_not_told_apart(script: ModuleType) -> None:
@@ -46,7 +50,8 @@ def test_equal_values_are_not_told_apart(script: ModuleType) -> None:
     least = min(script.p_value(one) for one in found["rise"].values())
     assert min(one["p_holm"] for one in found["rise"].values()) == pytest.approx(3 * least)
     assert 0.05 < least < 0.1
-    said = f"fad_x of two-step is lowest at sigma_cond {found['level']:g}, but no value is told apart from it."
-    assert told(script, found) == said
+    said = told(script, found)
+    assert said.endswith("above it; none is told apart from it.")
+    assert ("an end of the values tried" in said) == (found["level"] in (0.0, 0.6))
     clips, (one, *_) = versions(0, (0.5,) * 4)
     assert script.lowest(LEVELS, clips, [one] * 4, PIECES)["told_apart"] == []
