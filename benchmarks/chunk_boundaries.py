@@ -308,8 +308,8 @@ def summary(results: dict[str, Any]) -> str:
         ]
         noise = "" if model["trained"] else " (untrained weights: no finding)"
         parts.append(
-            f"{row}: where chunks meet the spectrum is {said[0]} than inside; less chunk-by-chunk decoding it is {said[1]} "
-            f"there, and {said[2]} inside{noise}."
+            f"{row}: where chunks meet the spectrum is {said[0]} than inside; less chunk-by-chunk decoding it is "
+            f"{said[1]} there, and {said[2]} inside{noise}."
         )
     lines = []
     for row, found in results["rows"].items():

@@ -22,7 +22,7 @@ import argparse
 import math
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
@@ -41,13 +41,14 @@ from m2l2_mir.model.checkpoint import load_model
 from m2l2_mir.model.decoding import Method
 from m2l2_mir.probe.statistics import cluster_bootstrap
 from m2l2_mir.quality.baseline import shaped_noise
-from m2l2_mir.quality.embedders import Embed, read_embedder
+from m2l2_mir.quality.embedders import EMBEDDERS, Embed, read_embedder
 from m2l2_mir.quality.reconstruction import clip_figures, set_figures
 from m2l2_mir.quality.visqol import INSTALL, has_visqol, visqol
 from m2l2_mir.reconstruct.settings import default_method
 
 OPUS_KBPS = (8, 16, 32)
 PARALLEL: Method = "parallel"
+OFFICIAL = ("codicodec", "music2latent")
 COLUMNS = {  # embedder: names of KAD and FAD on it
     "clap": ("KAD_clap", "FAD_clap"),
     "vggish": ("KAD (VGGish)", "FAD (VGGish)"),
@@ -97,6 +98,7 @@ def main() -> None:
         begun = perf_counter()
         rows[codec.name] = measure(codec, clips, rate, references, embedders, with_visqol)
         print(f"{codec.name}: {perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+    missing += not_asked_for(models, options.codec, embedders)
     results = {
         "models": {label: {"weights_id": m.weights_id, "trained": m.trained} for label, m in labelled(models)},
         "sample_rate": rate,
@@ -170,6 +172,22 @@ def codecs(options: argparse.Namespace, models: Sequence[Music2Latent2], missing
     )
 
 
+def not_asked_for(models: Sequence[Music2Latent2], codecs: Sequence[str], embedders: Container[str]) -> list[str]:
+    """What belongs into the table and was not asked for, and how to ask for it."""
+    given = {model.config.name for model in models}
+    named = {text.partition("=")[0] for text in codecs}
+    return [
+        *(f"{name}: not asked for; --model {name}" for name in OFFICIAL if name not in given),
+        *(f"{name}: no weights were given; --codec {name}=FOLDER" for name in FOLDERS if name not in named),
+        *(
+            f"{' and '.join(columns)}: not asked for; --embedder {name}"
+            + "=WEIGHTS" * (EMBEDDERS[name].needs == "weights")
+            for name, columns in COLUMNS.items()
+            if name not in embedders
+        ),
+    ]
+
+
 def measure(
     codec: Codec,
     clips: Sequence[Clip],
@@ -228,7 +246,7 @@ def summary(results: dict[str, Any]) -> str:
         parts.append("\n".join(["Not measured:", "", *(f"* {line}" for line in results["missing"])]))
     parts.append(
         "**Published, on MusicCaps (arXiv 2509.09836): other music and another pipeline, not comparable with the rows "
-        "above.** FAD_clap of one checkpoint has been reported as 0.011 and, by another toolkit, as 0.092."
+        "above.** FAD_clap depends on the embedder's weights and on how the audio is prepared."
     )
     parts.append(table(["published", "rate", "SI-SDR (dB)", "ViSQOL", "FAD_clap", "FAD"], results["published"]))
     return "\n\n".join(parts)
