@@ -71,7 +71,7 @@ def write_results(
 def command_line(options: argparse.Namespace) -> str:
     """Return the command that was given, without the folders of this machine."""
     folders = {str(value) for value in vars(options).values() if isinstance(value, Path)}
-    words = ["DIR" if os.sep in word or word in folders else word for word in sys.argv[1:]]
+    words = ["DIR" if (os.sep in word and "hub:" not in word) or word in folders else word for word in sys.argv[1:]]
     return " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words])
 
 

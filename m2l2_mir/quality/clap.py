@@ -6,7 +6,8 @@ Conventions
   is left out; a clip shorter than a window is repeated to fill it, as in training.
 - An embedding is the audio projection at unit length (512 numbers for the published weights).
 - Weights are the user's: a folder as the hub has it (``config.json``, ``model.safetensors``,
-  ``preprocessor_config.json``), such as that of ``laion/larger_clap_music``. Figures of other weights or other windows
+  ``preprocessor_config.json``), such as that of ``laion/larger_clap_music``; ``hub:laion/larger_clap_music`` as weights
+  of :func:`m2l2_mir.quality.embedders.load_embedder` fetches it. Figures of other weights or other windows
   do not compare: one codec has been published with an eighth of the ``fad_clap`` that another toolkit gave it.
 - Needs transformers (extra ``quality``).
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2l2_mir.errors import InputError
+from m2l2_mir.quality.hub import HUB, fetched
 
 __all__ = ["EMBEDDERS", "Embed", "EmbedderFacts", "load_embedder", "read_embedder"]
 
@@ -57,7 +58,8 @@ def load_embedder(name: str, weights: str | Path | None = None, *, device: str =
     name
         Of :data:`EMBEDDERS`; ``fad_`` or ``kad_`` before it is passed over.
     weights
-        File or folder, for those that need it; see the module of each.
+        File or folder, for those that need it; see the module of each. ``hub:OWNER/NAME`` asks for that of the model
+        hub, see :func:`m2l2_mir.quality.hub.fetched`.
     device
         "cpu", "cuda", ...
 
@@ -72,7 +74,7 @@ def load_embedder(name: str, weights: str | Path | None = None, *, device: str =
     MissingExtraError
         A package that it needs is not installed.
     CheckpointError
-        The weights cannot be read, or are others.
+        The weights cannot be read or downloaded, or are others.
 
     Examples
     --------
@@ -90,7 +92,9 @@ def load_embedder(name: str, weights: str | Path | None = None, *, device: str =
         raise InputError(f"the embedder {short} needs weights that you give: {facts.about}, {facts.licence}")
     if facts.needs == "nothing" and weights is not None:
         raise InputError(f"the embedder {short} takes no weights: {weights}")
-    return facts.load(None if weights is None else Path(weights), device)
+    if weights is not None:
+        weights = fetched(weights) if isinstance(weights, str) and weights.startswith(HUB) else Path(weights)
+    return facts.load(weights, device)
 
 
 def read_embedder(text: str, *, device: str = "cpu") -> tuple[str, Embed]:

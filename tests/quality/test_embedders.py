@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -43,6 +44,32 @@ def test_names(tmp_path: Path) -> None:
         load_embedder("vggish")
     with pytest.raises(InputError, match="takes no weights"):
         read_embedder(f"logmel={tmp_path}")
+
+
+def test_weights_of_the_hub_are_fetched_when_they_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        vggish, "_Network", lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(96 * 64, 128))
+    )
+    path = random_weights(vggish._Network(), tmp_path / "vggish.safetensors")
+    asked: list[tuple] = []
+
+    def file(repository: str, name: str, *, revision: str | None) -> str:
+        asked.append((repository, name, revision))
+        return str(path)
+
+    def folder(repository: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        asked.append((repository, revision, *allow_patterns))
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", file)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", folder)
+    by_hub, by_hand = load_embedder("vggish", "hub:me/weights/a/vggish.safetensors@1f"), load_embedder("vggish", path)
+    np.testing.assert_array_equal(*(embed(tone(440, 2), sample_rate=RATE) for embed in (by_hub, by_hand)))
+    with pytest.raises(CheckpointError, match=r"hub:me/clap cannot be downloaded \(OSError\); get it by hand"):
+        load_embedder("clap", "hub:me/clap")
+    assert asked == [("me/weights", "a/vggish.safetensors", "1f"), ("me/clap", None, "*.json", "*.safetensors")]
+    with pytest.raises(InputError, match="are named hub:OWNER/NAME"):
+        load_embedder("clap", "hub:clap")
 
 
 def test_vggish_sees_bands_and_time() -> None:
