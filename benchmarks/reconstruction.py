@@ -126,6 +126,9 @@ def main() -> None:
             }
             for label, _ in labelled(models)
         },
+        "si_sdr_beyond_floor": {
+            row: further(measured[FLOOR], measured[row], pieces)["rise"]["si_sdr"] for row in measured if row != FLOOR
+        },
         "unequal": unequal(options.model),
         "ablation": ablation([label for label, _ in labelled(models)], measured, embedded, references, pieces),
         "latents": {
@@ -333,7 +336,14 @@ def by_piece(embeddings: Sequence[NDArray[np.float64]], pieces: Sequence[str]) -
 
 def summary(results: dict[str, Any]) -> str:
     """What NAME.md says."""
-    parts = [caption(results), reconstruction_table(results), *ablation_report(results)]
+    parts = [caption(results), reconstruction_table(results)]
+    at_chance = [row for row, one in results["si_sdr_beyond_floor"].items() if not one["low"] > 0]
+    if at_chance:
+        parts.append(
+            "SI-SDR is at chance, not told to be higher than that of the floor, so that differences in it say nothing: "
+            f"{'; '.join(at_chance)}."
+        )
+    parts += ablation_report(results)
     for label, controls in results["further"].items():
         for control, found in controls.items():
             name = f"`{label}` {control}" if control == OTHER else control
