@@ -13,6 +13,7 @@ import pytest
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 SEEDS, PIECES = 3, 6
+EXCERPTS = {"clips": [{"piece": "a", "start": 0.0}] * PIECES, "seconds": 5}
 
 
 @pytest.fixture
@@ -46,6 +47,30 @@ def test_the_explicit_loss_kept_is_compared_with_it_switched_off(script: ModuleT
     said = [script.sentence(found, {"fad": floor}) for floor in (2.0, 0.5)]
     assert ["kept is better" in one for one in said] == [True, False]
     assert ["nothing follows" in one for one in said] == [False, True]
+    asleep = {"step": 600, "apart": 0.0, "explicit_bands": 0.95, "bounded_std": 0.2, "consistency": 0.1}
+    runs = [{"arm": arm, "seed": seed, "weights": f"run-{arm}-{seed}", "bounded_std": 0.1} for arm, seed in measured]
+    ended = [
+        {"step": 900.0, "stopped": "the latents have collapsed"} if run["weights"] == "run-never-1" else {}
+        for run in runs
+    ]
+    results = {
+        **EXCERPTS,
+        "woken": [asleep, {**asleep, "explicit_bands": 0.5}],
+        "floor": {"fad": 2.0, "log_spectral_distance": [10.0, 12.0]},
+        "runs": [run | end for run, end in zip(runs, ended, strict=True)],
+        "compared": found,
+        "measured": [{"arm": arm, "seed": seed, **one} for (arm, seed), one in measured.items()],
+        "untrained": [{script.PITCH: 0.5}],
+    }
+    text = script.summary(results, "trained")
+    for part in (
+        "In 1 of 2 seeds the encoder had not woken",
+        "log-spectral distance (dB) 11.000",
+        "never, seed 1, was given up at step 900: the latents have collapsed.",
+        "| pitch (quick monitor) | 9.000 (sd 0.000) | 0.500 |",
+        "--model run-kept-0/weights.safetensors",
+    ):
+        assert part in text
 
 
 @pytest.mark.parametrize("script", ["context_length"], indirect=True)
@@ -73,6 +98,16 @@ def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> Non
     said = [script.sentence(arm, found[arm]["single-step"]) for arm in ("1", "4")]
     assert ["not told apart" in one for one in said] == [False, True]
     assert "nothing follows" not in said[0]
+    speeds = [
+        {"arm": arm, "seed": seed, "method": method, "x_real_time": [10.0 + int(arm)]}
+        for arm, seed in measured
+        for method in script.METHODS
+    ]
+    results = {**EXCERPTS, "measured": speeds, "floors": least(-1.0), "compared": found}
+    text = script.summary(results, "trained")
+    assert "| 4 | 14.0 | 14.0 |" in text
+    assert "| 1 | two-step | key kept (weighted score) | 2.610 (sd 0.010) | 2.910 (sd 0.010) |" in text
+    assert len(script.draw(found).axes) == len(script.TITLES)
     below = script.comparisons(measured, least(10.0), SEEDS)
     assert script.sentence("1", below["1"]["single-step"]).count("nothing follows") == len(script.ASKED)
     use = script.use_said(found)  # pieces have 0 to 5, seeds 0 to .02
@@ -104,6 +139,10 @@ def test_boundaries_with_the_mask_are_compared_with_those_without(script: Module
     one = found["two-step"]["log_spectral_distance_rise"]
     assert one["pieces"]["estimate"] == one["seeds"]["estimate"] == pytest.approx(-2)
     assert "with the mask, boundaries stand out less" in script.sentence(found)
+    text = script.summary({**EXCERPTS, "floor": [9.0, 9.5], "compared": found}, "trained")
+    assert "of the floor: 9.25 dB" in text
+    assert "| parallel | SI-SDR (dB), where chunks meet less inside | 1.010 (sd 0.010) | 3.010 (sd 0.010) |" in text
+    assert len(script.draw(found).axes) == len(script.FIGURES) + len(script.DRIFTING)
     below = script.comparisons(measured, [], np.full(PIECES, 2.0), SEEDS)
     assert "nothing follows" in script.sentence(below)
     assert found["parallel"]["log_spectral_distance_inside"]["seeds"]["estimate"] == pytest.approx(0)
@@ -126,6 +165,10 @@ def test_summary_embeddings_are_compared_with_ordered_latents(script: ModuleType
     said = [script.sentence(one, floor) for one, floor in zip((found, below), floors, strict=True)]
     assert [one.count("summary is nearer") for one in said] == [2, 1]
     assert ["nothing follows" in one for one in said] == [False, True]
+    text = script.summary({**EXCERPTS, "floor": floors[1], "compared": below}, "trained")
+    assert said[1] in text
+    assert "fad_logmel 100.000" in text
+    assert len(script.draw(found).axes) == 2
 
 
 @pytest.mark.parametrize("script", ["_trained"], indirect=True)
@@ -137,6 +180,7 @@ def test_each_kind_of_latents_has_an_encoder_of_its_own(
 
     def one_run(out: Path, recipe: Any, *_: object, init_from: Path | None = None, **__: object) -> dict[str, Any]:
         trained[out.name] = recipe.model_config.latents
+        assert (recipe.phase_until > 0) == (init_from is not None)  # short decoders learn magnitudes first
         begun.append("" if init_from is None else init_from.read_text())
         return {}
 

@@ -112,6 +112,7 @@ def test_the_consistency_step_shrinks_from_all() -> None:
         ({"explicit_fade": (0.9, 0.1)}, "two rising shares"),
         ({"easy_until": 2.0}, "must lie in 0 to 1"),
         ({"phase_until": -0.1}, "must lie in 0 to 1"),
+        ({"phase_until": 0.6, "easy_until": 0.6}, "must be 0 or above phase_until"),
     ],
 )
 def test_impossible_values_are_told(changes: dict[str, object], message: str) -> None:
