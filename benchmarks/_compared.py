@@ -1,4 +1,4 @@
-"""Codecs that are compared: what becomes of a clip, and at which rate.
+"""Codecs and models that are compared: their names, what becomes of a clip, and at which rate.
 
 Each takes clips at a rate and in channels that need not be its own. It hears them resampled; a codec of one channel
 codes each channel on its own, one of more gets the same in all of its channels, and their mean is given back. The rate
@@ -11,7 +11,7 @@ weights CC BY-NC 4.0) and DAC (``descript/dac_44khz``, MIT), in safetensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,15 @@ def round_trip(config: ModelConfig) -> Codec:
         return torch.cat(list(spectrogram.synthesize(spectra, config, clip.shape[-1])), dim=-1).numpy(), None
 
     return Codec(name="STFT round trip", rate="-", rebuild=rebuild)
+
+
+def labelled(models: Sequence[Music2Latent2]) -> list[tuple[str, Music2Latent2]]:
+    """Name each model for the tables; of equal names each gets a number."""
+    names = [model.config.name + ("" if model.trained else ", untrained") for model in models]
+    return [
+        (name if names.count(name) == 1 else f"{name} #{names[:place].count(name) + 1}", model)
+        for place, (name, model) in enumerate(zip(names, models, strict=True))
+    ]
 
 
 def opus_at(kbps: float, sample_rate: int) -> Codec:

@@ -1,8 +1,11 @@
-"""Distances between sets of clips, as tables of benchmarks show them."""
+"""Distances between sets of clips: what they are taken of, and how tables of benchmarks show them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 def distances(found: Mapping[str, float]) -> list[str]:
@@ -23,3 +26,11 @@ def endless(found: Mapping[str, float]) -> str:
     ('too few groups', '12.3')
     """
     return "too few groups" if found["fad_inf"] != found["fad_inf"] else f"{found['fad_inf']:.3g}"
+
+
+def by_piece(embeddings: Sequence[NDArray[np.float64]], pieces: Sequence[str]) -> list[NDArray[np.float64]]:
+    """Embeddings of clips, those of a piece together."""
+    return [
+        np.concatenate([one for one, owner in zip(embeddings, pieces, strict=True) if owner == piece])
+        for piece in dict.fromkeys(pieces)
+    ]

@@ -30,7 +30,7 @@ from typing import Any, get_args
 
 import numpy as np
 from _common import argument_parser, interval, machine, table, write_results
-from _compared import FOLDERS, Codec, latent, opus_at, round_trip
+from _compared import FOLDERS, Codec, labelled, latent, opus_at, round_trip
 from _distances import distances
 from _held_out import Clip, add_options, listen
 from numpy.typing import NDArray
@@ -136,15 +136,6 @@ def read_options() -> argparse.Namespace:
     if options.quick:
         options.clips, options.per_piece, options.seconds = 6, 1, 3
     return options
-
-
-def labelled(models: Sequence[Music2Latent2]) -> list[tuple[str, Music2Latent2]]:
-    """Name each model for the table; of equal names each gets a number."""
-    names = [model.config.name + ("" if model.trained else ", untrained") for model in models]
-    return [
-        (name if names.count(name) == 1 else f"{name} #{names[:place].count(name) + 1}", model)
-        for place, (name, model) in enumerate(zip(names, models, strict=True))
-    ]
 
 
 def codecs(options: argparse.Namespace, models: Sequence[Music2Latent2], missing: list[str]) -> Iterator[Codec]:

@@ -26,7 +26,6 @@ Goals: log-spectral distance of the floor, and of decoding from other latents, f
 from __future__ import annotations
 
 import argparse
-import io
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -36,10 +35,10 @@ from time import perf_counter
 from typing import Any, get_args
 
 import numpy as np
-import soundfile
 import torch
 from _common import argument_parser, interval, machine, table, verdict, write_results
-from _distances import distances, endless
+from _compared import labelled
+from _distances import by_piece, distances, endless
 from _held_out import Clip, Waveform, add_options, listen
 from _latents import latent_figures, latent_report, latents_of
 from numpy.typing import NDArray
@@ -55,6 +54,7 @@ from m2l2_mir.model.decoding import Method
 from m2l2_mir.probe.statistics import cluster_bootstrap
 from m2l2_mir.quality import log_spectral
 from m2l2_mir.quality.baseline import shaped_noise
+from m2l2_mir.quality.degradations import opus
 from m2l2_mir.quality.frechet import fad_difference
 from m2l2_mir.quality.logmel import logmel_embeddings
 from m2l2_mir.quality.reconstruction import clip_figures, other_clips, set_figures
@@ -65,7 +65,7 @@ Rebuild = Callable[[int], Array]  # number of a clip -> what becomes of it
 METHODS: tuple[Method, ...] = get_args(Method)
 SIGMA_COND = 0.4
 SWAPPED: Method = "two-step"  # decodes from other latents too
-OPUS_RATE, OPUS_KBPS = 48_000, 16
+OPUS_KBPS = 16
 EXAMPLES = 5
 
 
@@ -117,7 +117,7 @@ def main() -> None:
         "other_clip": others.tolist(),
         "left_out": left_out,
         "floor_db": log_spectral.FLOOR,
-        "opus_kbps": [opus(clip.waveform, config.sample_rate)[1] for clip in clips],
+        "opus_kbps": [opus(clip.waveform, OPUS_KBPS, sample_rate=config.sample_rate)[1] for clip in clips],
         "reconstruction": measured,
         "further": {
             label: {
@@ -151,15 +151,6 @@ def read_options() -> argparse.Namespace:
     return options
 
 
-def labelled(models: Sequence[Music2Latent2]) -> list[tuple[str, Music2Latent2]]:
-    """Name each model for the tables; of equal names each gets a number."""
-    names = [model.config.name + ("" if model.trained else ", untrained") for model in models]
-    return [
-        (name if names.count(name) == 1 else f"{name} #{names[:place].count(name) + 1}", model)
-        for place, (name, model) in enumerate(zip(names, models, strict=True))
-    ]
-
-
 # What becomes of a clip
 
 OTHER = "from other latents"
@@ -182,7 +173,10 @@ def rows(
         return torch.cat(list(spectrogram.synthesize(spectrograms, config, waveform.shape[-1])), dim=-1).numpy()
 
     yield "STFT round trip (ceiling)", round_trip
-    yield f"Opus, {OPUS_KBPS} kbit/s", lambda number: opus(clips[number].waveform, config.sample_rate)[0]
+    yield (
+        f"Opus, {OPUS_KBPS} kbit/s",
+        lambda number: opus(clips[number].waveform, OPUS_KBPS, sample_rate=config.sample_rate)[0],
+    )
     for label, model in labelled(models):
         embeddings = encoded(model, clips)
         for method in METHODS:
@@ -213,24 +207,6 @@ def decoding(model: Music2Latent2, embeddings: Sequence[Tensor], clips: Sequence
         ).numpy()
 
     return rebuild
-
-
-def opus(waveform: Array, rate: int) -> tuple[Array, float]:
-    """Return a waveform after Opus, and the kbit/s it took, the file's frame included."""
-    channels, samples = waveform.shape
-    resampled = audio.resample(waveform, rate, OPUS_RATE)
-    # libsndfile maps its compression level of 1 to 0 onto 6 to 256 kbit/s a channel
-    level = 1 - (OPUS_KBPS / channels - 6) / 250
-    buffer = io.BytesIO()
-    with soundfile.SoundFile(
-        buffer, "w", OPUS_RATE, channels, "OPUS", format="OGG", compression_level=min(level, 1.0)
-    ) as file:
-        file.write(resampled.T)
-    kbps = 8 * len(buffer.getvalue()) * OPUS_RATE / resampled.shape[1] / 1000
-    buffer.seek(0)
-    back = soundfile.read(buffer, dtype="float32", always_2d=True)[0].T
-    back = audio.resample(np.ascontiguousarray(back), OPUS_RATE, rate)[:, :samples]
-    return np.pad(back, ((0, 0), (0, samples - back.shape[1]))), kbps
 
 
 # Figures
@@ -321,14 +297,6 @@ def unequal(names: Sequence[str]) -> list[str]:
         except InputError as error:  # latents of another shape
             notes.append(str(error))
     return notes
-
-
-def by_piece(embeddings: Sequence[NDArray[np.float64]], pieces: Sequence[str]) -> list[NDArray[np.float64]]:
-    """Embeddings of clips, those of a piece together."""
-    return [
-        np.concatenate([one for one, owner in zip(embeddings, pieces, strict=True) if owner == piece])
-        for piece in dict.fromkeys(pieces)
-    ]
 
 
 # What to read

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 from _common import argument_parser, interval, machine, table, write_results
-from _distances import distances
+from _distances import by_piece, distances
 from _held_out import Clip, add_options, listen
 from _plots import save_figure
 from matplotlib.figure import Figure
@@ -133,7 +133,7 @@ def methods_at(
     place = list(levels).index(level)
     fads = {
         name: fad_difference(
-            *(grouped(one, pieces) for one in (of, *(heard[method, name][place] for method in METHODS)))
+            *(by_piece(one, pieces) for one in (of, *(heard[method, name][place] for method in METHODS)))
         )
         for name, of in references.items()
     }
@@ -175,7 +175,7 @@ def lowest(
     levels: Sequence[float], reference: Embeddings, sets: Sequence[Embeddings], pieces: Sequence[str]
 ) -> dict[str, Any]:
     """Level of the least FAD, how much further away the others are, and which of them are told apart from it."""
-    ours, *versions = (grouped(one, pieces) for one in (reference, *sets))
+    ours, *versions = (by_piece(one, pieces) for one in (reference, *sets))
     fads = [fad(ours, one) for one in versions]
     place = int(np.argmin(fads))
     others = [level for level in levels if level != levels[place]]
@@ -201,14 +201,6 @@ def p_value(difference: dict[str, float]) -> float:
     if not error:
         return 1.0
     return float(2 * stats.t.sf(abs(difference["difference"]) / error, difference["clips"] - 1))
-
-
-def grouped(embeddings: Embeddings, pieces: Sequence[str]) -> Embeddings:
-    """Embeddings of each piece, whose clips are not independent."""
-    names = sorted(set(pieces))
-    return [
-        np.concatenate([one for one, piece in zip(embeddings, pieces, strict=True) if piece == name]) for name in names
-    ]
 
 
 # What to read

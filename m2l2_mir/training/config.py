@@ -93,9 +93,7 @@ class TrainingConfig:
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in 0 to 1: {getattr(self, name)}")
         if 0 < self.easy_until <= self.phase_until:
-            raise ConfigError(
-                f"easy_until must be 0 or above phase_until: {self.easy_until} leaves it nothing"
-            )
+            raise ConfigError(f"easy_until must be 0 or above phase_until: {self.easy_until} leaves it nothing")
         weights = ("consistency", "explicit", "low", "onset", "summary", "chroma", "rhythm", "saturation")
         for name in (*(f"{part}_weight" for part in weights), "summary_noise"):
             if getattr(self, name) < 0:

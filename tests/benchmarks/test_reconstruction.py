@@ -146,7 +146,6 @@ def test_known_codecs(script: ModuleType, held_out: ModuleType) -> None:
         f"{config.name}, {rest}"
         for rest in (*script.METHODS, "two-step, from other latents", "two-step, random weights")
     }
-    assert script.opus(clips[0].waveform, RATE)[1] == pytest.approx(16, rel=0.4)
 
 
 def test_whole_run(library: Path, script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
