@@ -233,9 +233,7 @@ def summary(results: dict[str, Any], trained: str) -> str:
     if not has_visqol():
         parts.append("ViSQOL: visqol-python is not installed.")
     models = " ".join(f"--model {run['weights']}/{WEIGHTS}" for run in results["runs"])
-    parts.append(
-        f"Probes of the encoders, from the folder of the runs: `m2l2 probe run all {models} --out probes/`"
-    )
+    parts.append(f"Probes of the encoders, from the folder of the runs: `m2l2 probe run all {models} --out probes/`")
     return "\n\n".join(parts)
 
 

@@ -47,3 +47,15 @@ def test_arms_are_paired_by_seed_and_piece(script) -> None:
         assert found[kind]["high"] - found[kind]["low"] < 0.05
     np.testing.assert_allclose(np.subtract(found["ours"], found["theirs"]), np.nanmean(ours - theirs, axis=1))
     assert script.compared([1, 2, 3], [0, 1, 2])["pieces"] is None
+
+
+def test_one_arm_beyond_the_floor_is_enough(script) -> None:
+    rng = np.random.default_rng(0)
+    floor = rng.normal(size=40)
+    near, far = (floor + rise + 0.1 * rng.normal(size=(3, 40)) for rise in (0.5, -0.5))
+    sides = {name: script.beyond_floor(values, floor) for name, values in (("ours", near), ("theirs", far))}
+    assert sides["ours"]["estimate"] == pytest.approx(0.5, abs=0.05)
+    assert script.beyond_floor(far, floor, better=-1)["estimate"] == pytest.approx(0.5, abs=0.05)
+    assert not script.at_the_floor(sides)
+    assert script.at_the_floor({"ours": sides["theirs"], "theirs": sides["theirs"]})
+    assert script.at_the_floor({"ours": {"low": math.nan}, "theirs": {"low": -1.0}})

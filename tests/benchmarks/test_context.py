@@ -13,6 +13,7 @@ from torch import Tensor
 
 from m2l2_mir.model import spectrogram
 from m2l2_mir.model.config import ModelConfig
+from m2l2_mir.model.decoding import SeededNoise
 
 SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 CONFIG = ModelConfig.preset("m2l2-tiny").replace(context_chunks=3)
@@ -24,13 +25,13 @@ class Copies:
     config = CONFIG
 
     def __init__(self) -> None:
-        self.seen: list[tuple[Tensor, list[list[int]]]] = []
+        self.seen: list[tuple[Tensor, Tensor, list[list[int]]]] = []
 
     def condition(self, embeddings: Tensor) -> list[int]:
         return [int(embeddings[0, 0, 0])]
 
     def denoise(self, x: Tensor, sigma: Tensor, conditions: list[list[int]]) -> Tensor:
-        self.seen.append((sigma, conditions))
+        self.seen.append((x[0, -1], sigma, conditions))
         estimate = x[:, :-1].mean(1) if x.shape[1] > 1 else torch.zeros_like(x[:, 0])
         return torch.cat([x[:, :-1], estimate[:, None]], dim=1)
 
@@ -56,7 +57,9 @@ def test_what_is_known_of_the_chunks_before_is_told(script: ModuleType) -> None:
     assert magnitudes[0] == pytest.approx(1)
     assert 0 < magnitudes[2] < magnitudes[1] < far
     np.testing.assert_allclose(first, magnitudes, rtol=0.1)  # noise is the same in all frames
-    for sigma, conditions in model.seen:
+    fields = [SeededNoise(CONFIG, 0)(3, draw) for draw in range(script.DRAWS)]
+    for number, (generated, sigma, conditions) in enumerate(model.seen):
+        torch.testing.assert_close(generated, CONFIG.sigma_max * fields[number % script.DRAWS])  # nothing of the chunk
         assert (sigma[:, :-1] == script.BEFORE).all()
         assert (sigma[:, -1] == CONFIG.sigma_max).all()
         assert [window[-1] for window in conditions] == [3, 5, 7, 9, 11]

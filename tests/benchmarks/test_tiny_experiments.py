@@ -90,7 +90,8 @@ def test_contexts_are_compared_with_that_of_the_paper(script: ModuleType) -> Non
 
     def least(floor: float) -> dict[str, dict[str, list[float]]]:
         uneven = 0.1 * np.cos(np.arange(PIECES))
-        return {"noise": {judged: of_pieces(floor * better, 0) + uneven for judged, better in script.ASKED.values()}}
+        noise = {judged: of_pieces(floor * better, 0) + uneven for judged, better in script.ASKED.values()}
+        return {"worse": {"beats": noise["beats"] - 100, "key": noise["key"] - 100}, "noise": noise}
 
     found = script.comparisons(measured, least(-1.0), SEEDS)
     assert set(found) == {"1", "4"}

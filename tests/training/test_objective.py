@@ -75,3 +75,8 @@ def test_magnitudes_with_the_phases_of_the_noise_are_learnt_first(monkeypatch: p
 
     wrong = [lambda x, sigma: torch.zeros_like(x), lambda x, sigma: x, lambda x, sigma: 0.5 * as_loud(x, sigma)]
     assert losses(as_loud) < 1e-3 * min(losses(each) for each in wrong)
+    power = as_loud(torch.randn_like(clean), torch.ones(())).square().flatten(2).sum(2)  # whatever the phases
+    size = clean[0, 0].numel()
+    constant = 0.00054 * size**0.5  # pseudo-Huber, whatever the noise level
+    expected = (((power + constant**2).sqrt() - constant) / size**0.5).max()
+    assert losses(wrong[0]) == pytest.approx(float(expected), rel=0.1)
