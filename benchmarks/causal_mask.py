@@ -28,11 +28,11 @@ from typing import Any, get_args
 
 import numpy as np
 from _arms import at_the_floor, beyond_floor, compared, comparison_table, told
+from _boundaries import CHUNKWISE, DRIFTING, UNITS, drift, measure, rows
 from _common import argument_parser, interval, machine, write_results
 from _held_out import Waveform
 from _plots import save_figure
 from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
-from chunk_boundaries import CHUNKWISE, DRIFTING, UNITS, drift, measure, rows
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 

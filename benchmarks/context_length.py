@@ -32,6 +32,7 @@ from typing import Any
 
 import numpy as np
 from _arms import at_the_floor, beyond_floor, compared, comparison_table, student, told
+from _boundaries import measure
 from _coherence import FIGURES as COHERENCE
 from _coherence import Course, course, figures
 from _common import argument_parser, interval, machine, table, write_results
@@ -40,7 +41,6 @@ from _held_out import Waveform
 from _plots import save_figure
 from _trained import DECODER_STEPS, TINY, add_options, budget, decoder_arms, held_out_clips, split_corpus, work_folder
 from causal_mask import at_places, noise_inside
-from chunk_boundaries import measure
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
